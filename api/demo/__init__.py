@@ -1,0 +1,1 @@
+"""The demo: walking devices made from a seed, over the stores of `fixtures/demo`."""
