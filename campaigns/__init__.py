@@ -1,0 +1,1 @@
+"""Who, what and when: people, campaigns, decisions, measuring. Pure."""

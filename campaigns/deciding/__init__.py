@@ -1,0 +1,1 @@
+"""Which transition becomes which message, and why not."""

@@ -1,0 +1,44 @@
+"""Everything a batch of pings needs to know, as one frozen value swapped as one reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from geo.matching.certainty import CertaintyPolicy
+from geo.matching.index import FenceIndex
+
+from campaigns.campaign.campaign import Campaign
+from geo.matching.presence import Kind, PresencePolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One version of a workspace, as its pings see it.
+
+    Attributes:
+        version: the workspace's counter when this was read; a decision names it.
+        index: fence versions that are live or were within the amendment horizon.
+        listeners: fence id → campaigns in test or running that listen to it, best priority first.
+        test_ids: app id → ad id → when its registration expires (ms).
+        presence, certainty: the workspace's policies.
+    """
+
+    workspace_id: int
+    version: int
+    index: FenceIndex
+    listeners: Mapping[int, tuple[Campaign, ...]]
+    test_ids: Mapping[int, Mapping[str, int]]
+    presence: PresencePolicy
+    certainty: CertaintyPolicy
+
+    def dwells_s(self, fence_row: int) -> list[int]:
+        """The dwell thresholds somebody listens to at this fence version, in seconds."""
+        version = self.index.versions[fence_row]
+        own = version.fence.dwell_after_s
+        listened = {
+            campaign.dwell_s
+            for campaign in self.listeners.get(version.fence_id, ())
+            if campaign.trigger is Kind.DWELL and campaign.dwell_s is not None
+        }
+        return sorted(listened | ({own} if own is not None else set()))

@@ -1,0 +1,1 @@
+"""Who: identity, ad ids, consent."""

@@ -1,0 +1,1 @@
+"""Which fences hold which pings, how certainly, and what follows: presence and visits."""

@@ -1,0 +1,166 @@
+"""Pings as columns, and their admission: what counts, what is kept apart, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+FUTURE_MS = 5 * 60_000  # product P1: more than 5 min ahead is rejected
+MAX_ACCURACY_M = 10_000.0  # product P8: a coarser fix is quarantined
+NULL_ISLAND_DEG = 1e-6  # product P8: (0, 0) is a missing fix, not a place in the Gulf of Guinea
+
+
+class Platform(IntEnum):
+    """Whose accuracy radius this is; each platform means another share (notes/certainty.md §1)."""
+
+    ANDROID = 0
+    IOS = 1
+    WEB = 2
+
+
+class Outcome(IntEnum):
+    """What became of one ping, in order of precedence (product P1)."""
+
+    REJECTED = 0
+    DUPLICATE = 1
+    QUARANTINED = 2
+    LATE = 3
+    ACCEPTED = 4
+
+
+class PingReason(StrEnum):
+    """Why a ping was rejected or quarantined; stable, shown in the API."""
+
+    INVALID_ITEM = "invalid_item"
+    NO_IDENTITY = "no_identity"
+    APP_UNKNOWN = "app_unknown"
+    NOT_FINITE = "not_finite"
+    OUT_OF_RANGE = "out_of_range"
+    NEGATIVE_ACCURACY = "negative_accuracy"
+    IN_FUTURE = "in_future"
+    TOO_OLD = "too_old"
+    LOCATION_CONSENT_MISSING = "location_consent_missing"
+    MOCKED = "mocked"
+    NULL_ISLAND = "null_island"
+    ACCURACY_TOO_LOW = "accuracy_too_low"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pings:
+    """A batch of location fixes, one row each; all columns have the same length.
+
+    Attributes:
+        device: serial of the device (int64), -1 where the ping names none.
+        lon, lat: WGS84 degrees.
+        accuracy_m: the platform's accuracy radius; NaN where the ping gave none.
+        at_ms: when the fix was taken, ms since the epoch.
+        now_ms: what the clock said when the ping was seen. Under the wall clock one value; under
+            the replay clock the newest `at` seen so far, so it never falls within a batch.
+        platform: `Platform` codes (int8).
+        mocked: the phone says that the fix is made up.
+    """
+
+    device: Ints
+    lon: Floats
+    lat: Floats
+    accuracy_m: Floats
+    at_ms: Ints
+    now_ms: Ints
+    platform: NDArray[np.int8]
+    mocked: Bools
+
+    def __len__(self) -> int:
+        return len(self.at_ms)
+
+    def take(self, rows: Ints | Bools) -> Pings:
+        """The rows chosen by an index or mask, in that order."""
+        return Pings(
+            device=self.device[rows],
+            lon=self.lon[rows],
+            lat=self.lat[rows],
+            accuracy_m=self.accuracy_m[rows],
+            at_ms=self.at_ms[rows],
+            now_ms=self.now_ms[rows],
+            platform=self.platform[rows],
+            mocked=self.mocked[rows],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """The outcome of each ping and the reason of those rejected or quarantined.
+
+    Attributes:
+        outcome: `Outcome` codes (int8), one per ping.
+        reason: ping row → reason; rows without an entry were taken.
+    """
+
+    outcome: NDArray[np.int8]
+    reason: dict[int, PingReason]
+
+    @property
+    def counts(self) -> Bools:
+        """Rows whose fix counts for visits: accepted, late or seen before."""
+        return (self.outcome != Outcome.REJECTED) & (self.outcome != Outcome.QUARANTINED)
+
+
+def admit(
+    pings: Pings,
+    *,
+    refused: dict[int, PingReason],
+    repeated: Bools,
+    staleness_ms: int,
+    amend_horizon_ms: int,
+) -> Admission:
+    """Judge every ping by its own numbers and its clock (product P1, P8).
+
+    Args:
+        refused: rows rejected before (identity, consent, a malformed item), with their reason.
+        repeated: rows known to have been taken before: same device, instant and place.
+        staleness_ms: older than this by the clock is late: counts for visits, never sends.
+        amend_horizon_ms: older than this is rejected; exactly that old is still taken.
+    """
+    reason = dict(refused)
+    for mask, why in _rejections(pings, amend_horizon_ms):
+        for row in np.flatnonzero(mask).tolist():
+            reason.setdefault(row, why)
+    outcome = np.full(len(pings), Outcome.ACCEPTED, np.int8)
+    outcome[pings.now_ms - pings.at_ms > staleness_ms] = Outcome.LATE
+    held = _quarantines(pings)
+    for mask, _ in held:
+        outcome[mask] = Outcome.QUARANTINED
+    outcome[repeated] = Outcome.DUPLICATE
+    if reason:
+        outcome[list(reason)] = Outcome.REJECTED
+    for mask, why in held:
+        for row in np.flatnonzero(mask & (outcome == Outcome.QUARANTINED)).tolist():
+            reason.setdefault(row, why)
+    return Admission(outcome=outcome, reason=reason)
+
+
+def _rejections(pings: Pings, amend_horizon_ms: int) -> list[tuple[Bools, PingReason]]:
+    finite = np.isfinite(pings.lon) & np.isfinite(pings.lat) & ~np.isinf(pings.accuracy_m)
+    inside = (np.abs(pings.lon) <= 180) & (np.abs(pings.lat) <= 90)
+    return [
+        (~finite, PingReason.NOT_FINITE),
+        (finite & ~inside, PingReason.OUT_OF_RANGE),
+        (pings.accuracy_m < 0, PingReason.NEGATIVE_ACCURACY),
+        (pings.at_ms - pings.now_ms > FUTURE_MS, PingReason.IN_FUTURE),
+        (pings.now_ms - pings.at_ms > amend_horizon_ms, PingReason.TOO_OLD),
+    ]
+
+
+def _quarantines(pings: Pings) -> list[tuple[Bools, PingReason]]:
+    near_zero = (np.abs(pings.lon) < NULL_ISLAND_DEG) & (np.abs(pings.lat) < NULL_ISLAND_DEG)
+    return [
+        (pings.mocked, PingReason.MOCKED),
+        (near_zero, PingReason.NULL_ISLAND),
+        (pings.accuracy_m > MAX_ACCURACY_M, PingReason.ACCURACY_TOO_LOW),
+    ]

@@ -1,0 +1,1 @@
+"""Tables from hostile bytes: rows with true row numbers, headings, problems, reviewed changes."""

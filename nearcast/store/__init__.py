@@ -1,0 +1,1 @@
+"""What is kept: one SQLAlchemy Core store over SQLite and PostgreSQL."""

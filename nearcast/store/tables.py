@@ -1,0 +1,454 @@
+"""Every table, one MetaData. Times are ms since the epoch (UTC). Each index names the query it serves."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: SQLite counts rows by INTEGER only
+Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Ms = sa.BigInteger
+Body = sa.LargeBinary
+
+
+def _serial(name: str = "id") -> sa.Column[int]:
+    return sa.Column(name, Serial, primary_key=True, autoincrement=True)
+
+
+def _refers(name: str, to: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, Serial, sa.ForeignKey(to), nullable=nullable)
+
+
+# --- who owns what ------------------------------------------------------------------------------
+
+#: things of the whole installation: the secret that signs links, the replay clock
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+workspace = sa.Table(
+    "workspace",
+    metadata,
+    _serial(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    # what differs from the policies' defaults, by the policy's field names
+    sa.Column("settings", sa.JSON, nullable=False),
+    # grows with each edit that a snapshot must show; readers compare it with the one they hold
+    sa.Column("version", sa.BigInteger, nullable=False, default=1),
+    sa.Column("created_ms", Ms, nullable=False),
+)
+
+app = sa.Table(
+    "app",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("bundle_id", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.UniqueConstraint("workspace_id", "bundle_id"),
+)
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    _refers("app_id", "app.id", nullable=True),  # null: all apps
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),  # SHA-256
+    sa.Column("hint", sa.Text, nullable=False),  # the first characters, to tell keys apart
+    sa.Column("scopes", sa.JSON, nullable=False),
+    # the key's owner declares that it holds each user's location consent (product P9)
+    sa.Column("holds_location_consent", sa.Boolean, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("revoked_ms", Ms),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),  # key:<id> or cli
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Index("ix_audit_of_workspace", "workspace_id", "id"),  # GET /v1/audit, newest first
+)
+
+#: answers of resource writes, kept 24 h for a repeated Idempotency-Key
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("request_digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("status", sa.Integer),  # null: still running
+    sa.Column("answer", sa.LargeBinary),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.PrimaryKeyConstraint("workspace_id", "key"),
+)
+
+# --- fences -------------------------------------------------------------------------------------
+
+fence = sa.Table(
+    "fence",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("external_id", sa.Text),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    # the campaign that a shape was given in; such a fence is not in the lists
+    sa.Column("campaign_id", Serial),
+    sa.Column("area_km2", sa.Float, nullable=False),
+    sa.Column("west", sa.Float, nullable=False),  # box, unwrapped: east may pass 180
+    sa.Column("south", sa.Float, nullable=False),
+    sa.Column("east", sa.Float, nullable=False),
+    sa.Column("north", sa.Float, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("updated_ms", Ms, nullable=False),
+    sa.Column("deleted_ms", Ms),
+    # one living fence per external id: PUT /v1/fences/{external_id}
+    sa.Index(
+        "uq_fence_external",
+        "workspace_id",
+        "external_id",
+        unique=True,
+        sqlite_where=sa.text("deleted_ms is null and external_id is not null"),
+        postgresql_where=sa.text("deleted_ms is null and external_id is not null"),
+    ),
+    sa.Index("ix_fence_of_workspace", "workspace_id", "deleted_ms", "id"),  # GET /v1/fences
+)
+
+fence_version = sa.Table(
+    "fence_version",
+    metadata,
+    _refers("fence_id", "fence.id"),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("from_ms", Ms, nullable=False),
+    sa.Column("until_ms", Ms, nullable=False),  # MAX_MS while it is the newest
+    sa.Column("live_from_ms", Ms, nullable=False),  # cut to valid_from/until; empty if disabled
+    sa.Column("live_until_ms", Ms, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    sa.Column("lon", sa.Float),  # a circle has lon, lat, radius_m; a polygon has wkb
+    sa.Column("lat", sa.Float),
+    sa.Column("radius_m", sa.Float),
+    sa.Column("wkb", sa.LargeBinary),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("fence_id", "version"),
+    sa.Index("ix_fence_version_live", "live_until_ms"),  # what a snapshot loads
+)
+
+fence_group = sa.Table(
+    "fence_group",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.UniqueConstraint("workspace_id", "name"),
+)
+
+fence_group_member = sa.Table(
+    "fence_group_member",
+    metadata,
+    _refers("group_id", "fence_group.id"),
+    _refers("fence_id", "fence.id"),
+    sa.PrimaryKeyConstraint("group_id", "fence_id"),
+    sa.Index("ix_fence_group_member_fence", "fence_id"),  # the groups of a fence
+)
+
+area_layer = sa.Table(
+    "area_layer",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # region or trade_area
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.UniqueConstraint("workspace_id", "name"),
+)
+
+area = sa.Table(
+    "area",
+    metadata,
+    _serial(),
+    _refers("layer_id", "area_layer.id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("code", sa.Text),
+    sa.Column("wkb", sa.LargeBinary, nullable=False),
+    sa.Index("ix_area_of_layer", "layer_id"),
+)
+
+fence_area = sa.Table(
+    "fence_area",
+    metadata,
+    _refers("fence_id", "fence.id"),
+    _refers("area_id", "area.id"),
+    sa.PrimaryKeyConstraint("fence_id", "area_id"),
+    sa.Index("ix_fence_area_area", "area_id"),  # the fences of a region
+)
+
+# --- devices, pings, presence, visits --------------------------------------------------------------
+
+device = sa.Table(
+    "device",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    sa.Column("key", sa.Text, nullable=False),  # device_id, else adid:<ad id>
+    sa.Column("ad_id", sa.Text),
+    sa.Column("user_id", sa.Text),
+    sa.Column("location_consent", sa.Boolean),
+    sa.Column("marketing_consent", sa.Boolean),
+    sa.Column("night_consent", sa.Boolean),
+    sa.Column("first_seen_ms", Ms, nullable=False),
+    sa.UniqueConstraint("app_id", "key"),
+    sa.Index("ix_device_ad_id", "app_id", "ad_id"),  # explain and test ids by ad id
+    sa.Index("ix_device_user", "app_id", "user_id"),  # explain by person
+)
+
+#: the newest evidence of a device at a fence and where its live transitions stand
+presence = sa.Table(
+    "presence",
+    metadata,
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("inside", sa.Boolean, nullable=False),
+    sa.Column("told_ms", Ms, nullable=False),  # longest dwell told, -1: enter still to come
+    sa.Column("arrived_ms", Ms, nullable=False),  # the newest visit …
+    sa.Column("left_ms", Ms, nullable=False),
+    sa.Column("fixes", sa.Integer, nullable=False),
+    sa.Column("p_sum", sa.Integer, nullable=False),
+    sa.Column("out_first_ms", Ms, nullable=False),  # … and the run of out fixes since, 0 = none
+    sa.Column("out_last_ms", Ms, nullable=False),
+    sa.Column("out_fixes", sa.Integer, nullable=False),
+    sa.Column("out_far", sa.Integer, nullable=False),
+    sa.Column("out_lon", sa.Float, nullable=False),
+    sa.Column("out_lat", sa.Float, nullable=False),
+    sa.Column("spilled", sa.Boolean, nullable=False),  # older evidence lies in chunks
+    sa.Column("evidence", Body, nullable=False),  # little-endian int64, ascending
+    sa.PrimaryKeyConstraint("device_id", "fence_id"),
+    sqlite_with_rowid=False,
+)
+
+#: older evidence, in pieces
+evidence_chunk = sa.Table(
+    "evidence_chunk",
+    metadata,
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("first_ms", Ms, nullable=False),
+    sa.Column("evidence", Body, nullable=False),
+    sa.PrimaryKeyConstraint("device_id", "fence_id", "first_ms"),
+    sqlite_with_rowid=False,
+)
+
+#: the newest visit's end, fixes and p_sum stand in `presence` while it may still grow
+visit = sa.Table(
+    "visit",
+    metadata,
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("arrived_ms", Ms, nullable=False),
+    sa.Column("left_ms", Ms, nullable=False),
+    sa.Column("fixes", sa.Integer, nullable=False),
+    sa.Column("p_sum", sa.Integer, nullable=False),
+    sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms"),
+    sa.Index(
+        "ix_visit_at_fence", "fence_id", "arrived_ms"
+    ),  # visits after exposure, GET /v1/visits
+    sqlite_with_rowid=False,
+)
+
+#: every ping that was taken, one row a transaction, columns packed by `ping_log.py`
+ping_log = sa.Table(
+    "ping_log",
+    metadata,
+    _serial("seq"),
+    _refers("app_id", "app.id"),
+    sa.Column("pings", sa.Integer, nullable=False),
+    sa.Column("first_ms", Ms, nullable=False),
+    sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("body", Body, nullable=False),  # see ping_log.py
+    # explain: the pings of an app around an instant
+    sa.Index("ix_ping_log_time", "app_id", "last_ms", "first_ms"),
+)
+
+# --- campaigns, decisions, deliveries ----------------------------------------------------------------
+
+campaign = sa.Table(
+    "campaign",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("updated_ms", Ms, nullable=False),
+    sa.Column("period_start_ms", Ms, nullable=False),
+    sa.Column("period_end_ms", Ms, nullable=False),
+    sa.Index("ix_campaign_of_app", "app_id", "state", "id"),  # lists and snapshots
+)
+
+campaign_version = sa.Table(
+    "campaign_version",
+    metadata,
+    _refers("campaign_id", "campaign.id"),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("from_ms", Ms, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("campaign_id", "version"),
+)
+
+#: each move of a campaign's life, so that explain can say what it was at an instant
+campaign_move = sa.Table(
+    "campaign_move",
+    metadata,
+    _serial(),
+    _refers("campaign_id", "campaign.id"),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("from_state", sa.Text, nullable=False),
+    sa.Column("to_state", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Index("ix_campaign_move_of", "campaign_id", "at_ms"),
+)
+
+test_device = sa.Table(
+    "test_device",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    sa.Column("ad_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.UniqueConstraint("app_id", "ad_id"),
+)
+
+webhook = sa.Table(
+    "webhook",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),  # whsec_<base64>, shown once
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("deleted_ms", Ms),
+)
+
+decision = sa.Table(
+    "decision",
+    metadata,
+    _refers("campaign_id", "campaign.id"),
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("trigger_ms", Ms, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("value", sa.Text),  # what the deciding gate saw, and its bound
+    sa.Column("bound", sa.Text),
+    sa.Column("is_test", sa.Boolean, nullable=False),
+    sa.Column("initial", sa.Boolean, nullable=False),
+    sa.Column("new_visit", sa.Boolean, nullable=False),
+    sa.Column("p", sa.Float, nullable=False),
+    sa.Column("rim_m", sa.Float, nullable=False),
+    sa.Column("decided_ms", Ms, nullable=False),
+    sa.Column("campaign_version", sa.Integer, nullable=False),
+    sa.Column("fence_version", sa.Integer, nullable=False),
+    sa.Column("snapshot_version", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("campaign_id", "device_id", "fence_id", "kind", "trigger_ms"),
+    sa.Index("ix_decision_report", "campaign_id", "trigger_ms"),  # reports by day
+    sa.Index("ix_decision_device", "device_id", "trigger_ms"),  # explain
+)
+
+#: one row a (campaign, person, window): whoever inserts it may send (product C5, quality Q8)
+send_slot = sa.Table(
+    "send_slot",
+    metadata,
+    _refers("campaign_id", "campaign.id"),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("window", sa.Text, nullable=False),
+    sa.Column("taken_ms", Ms, nullable=False),
+    sa.PrimaryKeyConstraint("campaign_id", "person", "window"),
+    sqlite_with_rowid=False,
+)
+
+#: the outbox: a message commits with its decision and leaves later
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    _refers("campaign_id", "campaign.id"),
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("trigger_ms", Ms, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("is_test", sa.Boolean, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    _refers("webhook_id", "webhook.id", nullable=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("image", sa.Text),
+    sa.Column("link", sa.Text),  # the target; phones get a tracked one
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state_reason", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("not_before_ms", Ms, nullable=False),
+    sa.Column("lease_until_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("handed_ms", Ms),  # taken by the provider
+    sa.Column("fetched_ms", Ms),  # read by the app, or returned in a ping's answer
+    sa.Column("clicked_ms", Ms),  # the first click
+    # one key per decision (product M9)
+    sa.UniqueConstraint("campaign_id", "device_id", "fence_id", "kind", "trigger_ms"),
+    sa.Index("ix_delivery_due", "state", "not_before_ms"),  # the worker's lease
+    sa.Index("ix_delivery_inbox", "device_id", "channel", "expires_ms"),  # GET /v1/inbox
+)
+
+delivery_attempt = sa.Table(
+    "delivery_attempt",
+    metadata,
+    _serial(),
+    _refers("delivery_id", "delivery.id"),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("permanent", sa.Boolean, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("ix_delivery_attempt_of", "delivery_id"),
+)
+
+click = sa.Table(
+    "click",
+    metadata,
+    _serial(),
+    _refers("delivery_id", "delivery.id"),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Index("ix_click_of", "delivery_id"),
+)
