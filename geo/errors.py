@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class NearcastError(Exception):
     """Something went wrong."""
 
     #: stable, machine-readable; shown in the API, the console and the docs
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
     def __init__(self, message: str | None = None) -> None:
         #: the class docstring's first line is the default message

@@ -59,9 +59,7 @@ class WeeklyHours:
     def hold(self, local: datetime) -> bool:
         """Whether this local wall-clock time lies in a span; the end is excluded."""
         minute = local.hour * 60 + local.minute
-        return any(
-            day == local.weekday() and start <= minute < end for day, start, end in self.spans
-        )
+        return any(day == local.weekday() and start <= minute < end for day, start, end in self.spans)
 
 
 def _read_span(day: int, text: str) -> list[tuple[int, int, int]]:
@@ -70,9 +68,7 @@ def _read_span(day: int, text: str) -> list[tuple[int, int, int]]:
         raise InvalidHours(f"{WEEKDAYS[day]}: '{text}' is no span; write it like 09:00-18:00.")
     start, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4]))
     if start >= MINUTES_A_DAY or end > MINUTES_A_DAY:
-        raise InvalidHours(
-            f"{WEEKDAYS[day]}: '{text}' leaves the day; times go from 00:00 to 24:00."
-        )
+        raise InvalidHours(f"{WEEKDAYS[day]}: '{text}' leaves the day; times go from 00:00 to 24:00.")
     if start < end:
         return [(day, start, end)]
     over = [((day + 1) % 7, 0, end)] if end else []

@@ -43,8 +43,8 @@ class RecentFixes:
         lat: Sequence[float],
     ) -> None:
         """Add fixes, one a row; older ones than are kept, and known ones, change nothing."""
-        for owner, *fix in zip(device, at_ms, lon, lat, strict=True):
-            seen = SeenFix(*fix)
+        for owner, at, x, y in zip(device, at_ms, lon, lat, strict=True):
+            seen = SeenFix(at, x, y)
             fixes = self._fixes.setdefault(owner, [])
             place = bisect_left(fixes, seen)
             if place < len(fixes) and fixes[place] == seen:
@@ -66,8 +66,8 @@ class RecentFixes:
             pings.lat.tolist(),
             strict=True,
         )
-        for row, (device, *fix) in enumerate(rows):
-            seen = SeenFix(*fix)
+        for row, (device, *place_and_time) in enumerate(rows):
+            seen = SeenFix(*place_and_time)
             known = self._fixes.get(device, [])
             place = bisect_left(known, seen)
             before = place < len(known) and known[place] == seen

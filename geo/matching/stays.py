@@ -104,9 +104,7 @@ def advance(
         load: fetches the history of the pairs that a late fix amends, all at once.
     """
     changes = Changes()
-    plans = [
-        _plan(stays.get(key), key, fixes, dwells_s, changes) for key, fixes, dwells_s in groups
-    ]
+    plans = [_plan(stays.get(key), key, fixes, dwells_s, changes) for key, fixes, dwells_s in groups]
     amended = [plan.key for plan in plans if plan.late]
     histories = load(amended) if amended else {}
     for plan in plans:
@@ -155,9 +153,7 @@ def _evidence(fixes: Sequence[Fix]) -> Evidence:
 
 def _go_on(plan: _Plan, stay: Stay | None, policy: PresencePolicy, changes: Changes) -> None:
     """Fixes in time order: the live machine's step, and evidence appended."""
-    live, events = step(
-        stay.live if stay else None, plan.new, policy=policy, dwells_s=plan.dwells_s
-    )
+    live, events = step(stay.live if stay else None, plan.new, policy=policy, dwells_s=plan.dwells_s)
     if live is None:
         return
     changes.events.extend((plan.key, event) for event in events)
@@ -241,9 +237,7 @@ def _amend(
     tail, spilled = _spill(key, pack_bytes(evidence), changes)
     newest = found[-1]
     live = replace(stay.live, arrived_ms=newest.arrived_ms)
-    amended = Stay(
-        live=live, fixes=newest.fixes, p_sum=newest.p_sum, evidence=tail, spilled=spilled
-    )
+    amended = Stay(live=live, fixes=newest.fixes, p_sum=newest.p_sum, evidence=tail, spilled=spilled)
     changes.stays[key] = amended
     return amended
 

@@ -1,0 +1,107 @@
+"""The snapshot each process holds: built aside, swapped as one reference, fresh at each request."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from campaigns.campaign.campaign import Campaign
+from campaigns.deciding.snapshot import Snapshot
+from geo.fences.fence import FenceVersion
+from geo.matching.certainty import CertaintyPolicy
+from geo.matching.index import FenceIndex
+from geo.matching.presence import PresencePolicy
+from nearcast.services import run_campaigns
+from nearcast.store import campaigns, fences, workspaces
+from nearcast.store.engine import in_transaction, reading
+
+Policy = TypeVar("Policy", PresencePolicy, CertaintyPolicy)
+
+
+class Snapshots:
+    """The newest snapshot of every workspace that this process serves.
+
+    A reader compares one number with the database; only when a workspace was edited since, one thread
+    builds the next snapshot while the others go on with the one before.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._held: dict[int, Snapshot] = {}
+        self._building = threading.Lock()
+
+    def current(self, workspace_id: int, *, now_ms: int) -> Snapshot:
+        """The snapshot that shows every edit committed before this call.
+
+        While another thread builds it, the one before is given, if there is one; campaigns whose
+        period begins or ends by `now_ms` are moved first.
+        """
+        held = self._held.get(workspace_id)
+        if held is not None and self._is_fresh(held, now_ms):
+            return held
+        if not self._building.acquire(blocking=held is None):
+            return held if held is not None else self.current(workspace_id, now_ms=now_ms)
+        try:
+            held = self._held.get(workspace_id)
+            if held is None or not self._is_fresh(held, now_ms):
+                in_transaction(self._engine, lambda conn: run_campaigns.tick(conn, now_ms))
+                held = reading(self._engine, lambda conn: load(conn, workspace_id, now_ms))
+                self._held[workspace_id] = held
+            return held
+        finally:
+            self._building.release()
+
+    def _is_fresh(self, held: Snapshot, now_ms: int) -> bool:
+        with self._engine.connect().execution_options(nearcast_reading=True) as conn:
+            version = workspaces.version(conn, held.workspace_id)
+            return version == held.version and not campaigns.due(conn, now_ms)
+
+
+def load(conn: sa.Connection, workspace_id: int, now_ms: int) -> Snapshot:
+    """Read one workspace and build its index."""
+    settings = workspaces.settings(conn, workspace_id)
+    presence = _policy(PresencePolicy, settings)
+    since_ms = now_ms - presence.amend_horizon_s * 1000
+    versions = fences.live_versions(conn, workspace_id, since_ms)
+    listening = campaigns.listening(conn, workspace_id)
+    return Snapshot(
+        workspace_id=workspace_id,
+        version=workspaces.version(conn, workspace_id),
+        index=FenceIndex.build(versions),
+        listeners=_listeners(versions, listening),
+        test_ids=campaigns.test_ids(conn, workspace_id),
+        presence=presence,
+        certainty=_policy(CertaintyPolicy, settings),
+    )
+
+
+def _policy(kind: type[Policy], settings: dict[str, Any]) -> Policy:
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in settings.items() if name in names})
+
+
+def _listeners(
+    versions: Iterable[FenceVersion], listening: Iterable[Campaign]
+) -> dict[int, tuple[Campaign, ...]]:
+    """Fence → the campaigns that listen to it, by priority, the older first among equals."""
+    by_fence: dict[int, FenceVersion] = {}
+    for version in versions:  # several versions of a fence: the newest tells groups and tags
+        if version.fence_id not in by_fence or by_fence[version.fence_id].version < version.version:
+            by_fence[version.fence_id] = version
+    found: dict[int, list[Campaign]] = defaultdict(list)
+    for campaign in sorted(listening, key=lambda c: (-c.priority, c.id)):
+        where = campaign.targeting
+        for fence_id, version in by_fence.items():
+            fence = version.fence
+            if (
+                fence_id in where.fence_ids
+                or not set(where.groups).isdisjoint(fence.groups)
+                or not set(where.tags).isdisjoint(fence.tags)
+            ):
+                found[fence_id].append(campaign)
+    return {fence_id: tuple(campaigns) for fence_id, campaigns in found.items()}

@@ -1,0 +1,39 @@
+"""What a process remembers of the newest pings, fed from the ping log alone."""
+
+from __future__ import annotations
+
+import threading
+
+import sqlalchemy as sa
+
+from geo.matching.recent import RecentFixes
+from nearcast.store import ping_log
+
+KEEP_MS = 60 * 60_000
+#: rows of other processes may become visible out of order; reading some again changes nothing
+LOOK_BACK = 64
+
+
+class RecentLog:
+    """Recent fixes of all devices, up to date with the log as a transaction sees it.
+
+    Only committed rows are read, so a transaction that is rolled back leaves nothing behind.
+    """
+
+    def __init__(self) -> None:
+        self._fixes = RecentFixes(keep_ms=KEEP_MS)
+        self._seq = 0
+        self._lock = threading.Lock()
+
+    def catch_up(self, conn: sa.Connection) -> RecentFixes:
+        """Read what was logged since the last call; a process that starts reads the last hour."""
+        with self._lock:
+            oldest_ms = ping_log.newest_ms(conn) - KEEP_MS
+            seq = max(0, self._seq - LOOK_BACK)
+            logged = ping_log.since(conn, seq=seq, not_before_ms=oldest_ms)
+            fixes = logged.fixes
+            self._fixes.remember(
+                *(fixes[name].tolist() for name in ("device", "at_ms", "lon", "lat"))
+            )
+            self._seq = max(self._seq, logged.last_seq)
+            return self._fixes

@@ -1,0 +1,479 @@
+"""Take pings: from columns to outcomes, visits, transitions, decisions and messages.
+
+One straight line (architecture.md, "A ping's way"), one transaction. A verb is pure up to commit: when
+another process wins a race, `in_transaction` runs it again from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import sqlalchemy as sa
+
+from campaigns.deciding.gates import SENDS, Candidate, Decision, candidates, decide, slot_of
+from campaigns.deciding.snapshot import Snapshot
+from campaigns.people.identity import Identity, may_keep_location, person_of
+from geo.matching.certainty import Judgement, Verdict, judge
+from geo.matching.hits import Hits
+from geo.matching.pings import Admission, Floats, Ints, Outcome, PingReason, Pings, admit
+from geo.matching.presence import Cause, Event, Fix, Kind, Transition
+from geo.matching.recent import RecentFixes
+from geo.matching.stays import Changes, Key, Stay, advance, backfilled
+from nearcast.services.recent_log import RecentLog
+from nearcast.store import decisions as decision_store
+from nearcast.store import devices as device_store
+from nearcast.store import ping_log
+from nearcast.store import stays as stay_store
+from nearcast.store.devices import Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawPings:
+    """A decoded batch of one app, one row a ping, before anybody is known.
+
+    Attributes:
+        who: whom each ping names.
+        lon, lat, accuracy_m: degrees and metres; NaN where a ping gave none.
+        at_ms: when each fix was taken; `now_ms`: the clock as each was seen.
+        platform: `Platform` codes; mocked: flags.
+        refused: rows that could not be read, with the reason.
+    """
+
+    who: Sequence[Identity]
+    lon: Floats
+    lat: Floats
+    accuracy_m: Floats
+    at_ms: Ints
+    now_ms: Ints
+    platform: np.ndarray[tuple[int], np.dtype[np.int8]]
+    mocked: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    refused: Mapping[int, PingReason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What became of a batch.
+
+    Attributes:
+        admission: outcome and reason of each ping.
+        transitions: live transitions, in time order per device and fence.
+        decisions: what was decided about them.
+        messages: inbox deliveries for the answer: those just decided, and those that the first
+            sending of a repeated ping got, while they have not expired.
+    """
+
+    admission: Admission
+    transitions: Sequence[Transition]
+    decisions: Sequence[Decision]
+    messages: Sequence[sa.RowMapping]
+
+
+def take_pings(
+    conn: sa.Connection,
+    raw: RawPings,
+    *,
+    app_id: int,
+    snapshot: Snapshot,
+    recent: RecentLog,
+    key_holds_consent: bool,
+    backfill: bool = False,
+) -> Receipt:
+    """Take one batch of one app.
+
+    Args:
+        recent: what this process remembers of committed pings; brought up to date here.
+        key_holds_consent: the API key's declaration that its backend holds location consents.
+        backfill: history: visits only; nothing is told, nothing is sent (product P11).
+    """
+    remembered = recent.catch_up(conn)
+    found, refused = _identify(conn, raw, app_id, key_holds_consent)
+    pings = _columns(raw, found)
+    policy = snapshot.presence
+    admission = admit(
+        pings,
+        refused=refused,
+        repeated=remembered.repeated(pings),
+        staleness_ms=policy.staleness_s * 1000,
+        amend_horizon_ms=_horizon_ms(snapshot, backfill),
+    )
+    people = _settle(conn, raw, pings, admission, app_id, found)
+    pings = _columns(raw, people)
+    stays = _stays(conn, pings, admission)
+    rows, judged = _judge(snapshot, pings, admission, stays)
+    changes = advance(
+        stays,
+        _groups(snapshot, pings, admission, rows, judged, stays, backfill=backfill),
+        policy=policy,
+        load=lambda keys: stay_store.histories(conn, keys),
+    )
+    _label_known(admission, changes)
+    transitions = _transitions(snapshot, pings, changes, remembered)
+    made = _decide(conn, snapshot, pings, transitions, people)
+    if backfill:
+        changes = replace(changes, stays={k: backfilled(s) for k, s in changes.stays.items()})
+    ping_log.append(conn, app_id=app_id, pings=pings, admission=admission)
+    stay_store.save(conn, changes, before=stays)
+    _save_decisions(conn, snapshot, made, app_id)
+    return Receipt(
+        admission=admission,
+        transitions=transitions,
+        decisions=made,
+        messages=_messages(conn, pings, admission, made),
+    )
+
+
+def match_only(raw: RawPings, snapshot: Snapshot) -> tuple[Hits, Judgement]:
+    """Which fences hold each ping, and how certainly, without keeping anything."""
+    unknown = _columns(raw, {})
+    everywhere = np.ones(len(unknown), bool)
+    return _match(snapshot, unknown, everywhere)
+
+
+# --- 3 identify -------------------------------------------------------------------------------------
+
+
+def _identify(
+    conn: sa.Connection, raw: RawPings, app_id: int, key_holds: bool
+) -> tuple[dict[str, Device], dict[int, PingReason]]:
+    """Who is known already, and the rows refused for want of identity or consent."""
+    refused = dict(raw.refused)
+    known = device_store.known(
+        conn, app_id=app_id, keys=[who.key for who in raw.who if who.key is not None]
+    )
+    for row, who in enumerate(raw.who):
+        if who.key is None:
+            refused.setdefault(row, PingReason.NO_IDENTITY)
+            continue
+        stored = known[who.key].location if who.key in known else None
+        if not may_keep_location(said=who.location, stored=stored, key_holds=key_holds):
+            refused.setdefault(row, PingReason.LOCATION_CONSENT_MISSING)
+    return known, refused
+
+
+def _settle(
+    conn: sa.Connection,
+    raw: RawPings,
+    pings: Pings,
+    admission: Admission,
+    app_id: int,
+    known: dict[str, Device],
+) -> dict[str, Device]:
+    """Meet the new devices and write what the others newly say of themselves."""
+    said: dict[str, Identity] = {}
+    seen_ms: dict[str, int] = {}
+    for row in np.flatnonzero(admission.outcome != Outcome.REJECTED).tolist():
+        who = raw.who[row]
+        if who.key is None:
+            continue
+        said[who.key] = _latest(said.get(who.key), who)
+        seen_ms.setdefault(who.key, int(pings.at_ms[row]))
+    return device_store.settle(conn, app_id=app_id, said=said, before=known, seen_ms=seen_ms)
+
+
+def _latest(before: Identity | None, now: Identity) -> Identity:
+    if before is None or before == now:
+        return now
+    said = {
+        name: value
+        for name in ("ad_id", "user_id", "location", "marketing", "night")
+        if (value := getattr(now, name)) is not None
+    }
+    return replace(before, **said)
+
+
+def _columns(raw: RawPings, devices: Mapping[str, Device]) -> Pings:
+    serial = {key: device.id for key, device in devices.items()}
+    return Pings(
+        device=np.array([serial.get(who.key or "", -1) for who in raw.who], np.int64),
+        lon=raw.lon,
+        lat=raw.lat,
+        accuracy_m=raw.accuracy_m,
+        at_ms=raw.at_ms,
+        now_ms=raw.now_ms,
+        platform=raw.platform,
+        mocked=raw.mocked,
+    )
+
+
+def _horizon_ms(snapshot: Snapshot, backfill: bool) -> int:
+    # history may be as old as it likes
+    return 1 << 60 if backfill else snapshot.presence.amend_horizon_s * 1000
+
+
+# --- 5 match ----------------------------------------------------------------------------------------
+
+
+def _stays(conn: sa.Connection, pings: Pings, admission: Admission) -> dict[Key, Stay]:
+    devices = np.unique(pings.device[admission.counts])
+    return stay_store.of_devices(conn, devices[devices >= 0].tolist())
+
+
+def _judge(
+    snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]
+) -> tuple[Hits, Judgement]:
+    """Verdicts for every fix × the fences near it, and × the fences its device is in."""
+    near, _ = _candidates(snapshot, pings, admission.counts)
+    inside = _inside(snapshot, pings, admission, stays)
+    width = max(len(snapshot.index.versions), 1)
+    pairs = np.unique(
+        np.concatenate([near.ping * width + near.fence, inside.ping * width + inside.fence])
+    )
+    hits = Hits(ping=pairs // width, fence=pairs % width)
+    return hits, _verdicts(snapshot, pings, hits)
+
+
+def _match(
+    snapshot: Snapshot, pings: Pings, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> tuple[Hits, Judgement]:
+    hits, _ = _candidates(snapshot, pings, rows)
+    return hits, _verdicts(snapshot, pings, hits)
+
+
+def _candidates(
+    snapshot: Snapshot, pings: Pings, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> tuple[Hits, Ints]:
+    wanted = np.flatnonzero(rows)
+    some = pings.take(wanted)
+    hits = snapshot.index.candidates(
+        lon=some.lon, lat=some.lat, at_ms=some.at_ms, accuracy_m=some.accuracy_m
+    )
+    return Hits(ping=wanted[hits.ping], fence=hits.fence), wanted
+
+
+def _inside(
+    snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]
+) -> Hits:
+    """Each fix × the fence versions, live at its instant, of the fences its device is in."""
+    index = snapshot.index
+    versions: dict[int, list[int]] = {}
+    for (device, fence_id), stay in stays.items():
+        if stay.live.inside:
+            versions.setdefault(device, []).extend(index.rows_of(fence_id))
+    of_inside = admission.counts & np.isin(pings.device, np.array(list(versions), np.int64))
+    pairs = [
+        (row, fence)
+        for row in np.flatnonzero(of_inside).tolist()
+        for fence in versions[int(pings.device[row])]
+    ]
+    ping, fence = np.array(pairs, np.int64).reshape(-1, 2).T
+    at_ms = pings.at_ms[ping]
+    live = (index.live_from_ms[fence] <= at_ms) & (at_ms < index.live_until_ms[fence])
+    return Hits(ping=ping[live], fence=fence[live])
+
+
+def _verdicts(snapshot: Snapshot, pings: Pings, hits: Hits) -> Judgement:
+    return judge(
+        snapshot.index,
+        lon=pings.lon,
+        lat=pings.lat,
+        accuracy_m=pings.accuracy_m,
+        platform=pings.platform,
+        ping=hits.ping,
+        fence=hits.fence,
+        policy=snapshot.certainty,
+    )
+
+
+# --- 6, 7 step and fold -----------------------------------------------------------------------------
+
+
+def _groups(
+    snapshot: Snapshot,
+    pings: Pings,
+    admission: Admission,
+    hits: Hits,
+    judged: Judgement,
+    stays: Mapping[Key, Stay],
+    *,
+    backfill: bool,
+) -> list[tuple[Key, list[Fix], list[int]]]:
+    """The judged fixes by (device, fence), in time order, one an instant: the surest one.
+
+    A pair whose device is not inside matters only by its in fixes.
+    """
+    device, fence_id = pings.device[hits.ping], snapshot.index.fence_id[hits.fence]
+    at_ms = pings.at_ms[hits.ping]
+    order = np.lexsort((judged.p, judged.verdict, at_ms, fence_id, device))
+    staleness_ms = snapshot.presence.staleness_s * 1000
+    fresh = (pings.now_ms - pings.at_ms <= staleness_ms) & (not backfill)
+    groups: dict[Key, dict[int, tuple[int, Fix]]] = {}
+    for pair in order.tolist():
+        key = (int(device[pair]), int(fence_id[pair]))
+        verdict = int(judged.verdict[pair])
+        stay = stays.get(key)
+        if verdict != Verdict.IN and key not in groups and not (stay and stay.live.inside):
+            continue
+        ping = int(hits.ping[pair])
+        fix = Fix(
+            ping=ping,
+            at_ms=int(at_ms[pair]),
+            verdict=verdict,
+            p=float(judged.p[pair]),
+            rim_m=float(judged.rim_m[pair]),
+            sigma_m=float(judged.sigma_m[pair]),
+            lon=float(pings.lon[ping]),
+            lat=float(pings.lat[ping]),
+            fresh=bool(fresh[ping]),
+        )
+        # the order puts the surest of one instant last
+        groups.setdefault(key, {})[fix.at_ms] = (int(hits.fence[pair]), fix)
+    return [
+        (
+            key,
+            [fix for _, fix in by_instant.values()],
+            sorted({s for row, _ in by_instant.values() for s in snapshot.dwells_s(row)}),
+        )
+        for key, by_instant in groups.items()
+    ]
+
+
+def _label_known(admission: Admission, changes: Changes) -> None:
+    """A ping whose evidence was there before is a duplicate, whatever memory says."""
+    for row in changes.known:
+        if admission.outcome[row] >= Outcome.LATE:
+            admission.outcome[row] = Outcome.DUPLICATE
+
+
+def _transitions(
+    snapshot: Snapshot, pings: Pings, changes: Changes, recent: RecentFixes
+) -> list[Transition]:
+    gap_ms = snapshot.presence.gap_s * 1000
+    before = _previous(pings, recent, {key[0] for key, _ in changes.events})
+    found = []
+    for (device, fence_id), event in changes.events:
+        fence = _version_at(snapshot, fence_id, event.fix.at_ms)
+        seen = before(device, event.fix.at_ms) if event.kind is Kind.ENTER else None
+        transition = Transition(
+            device=device,
+            fence=fence,
+            fence_id=fence_id,
+            ping=event.fix.ping,
+            kind=event.kind,
+            at_ms=event.at_ms,
+            seen_ms=event.fix.at_ms,
+            arrived_ms=event.arrived_ms,
+            p=event.fix.p,
+            rim_m=event.fix.rim_m,
+            dwell_s=event.dwell_s,
+            initial=event.kind is Kind.ENTER
+            and (seen is None or event.fix.at_ms - seen > gap_ms),
+            cause=_cause(snapshot, event, fence, seen),
+        )
+        found.append(transition)
+    return sorted(found, key=lambda t: (t.seen_ms, t.ping))
+
+
+def _cause(snapshot: Snapshot, event: Event, fence: int, seen_ms: int | None) -> Cause:
+    """A fence drawn or moved since the device's last fix, over where it stands, is an edit."""
+    if event.kind is not Kind.ENTER or seen_ms is None:
+        return event.cause
+    version = snapshot.index.versions[fence]
+    drawn_since = seen_ms < version.live_from_ms <= event.fix.at_ms
+    within_gap = event.fix.at_ms - seen_ms <= snapshot.presence.gap_s * 1000
+    return Cause.FENCE_EDIT if drawn_since and within_gap else event.cause
+
+
+def _previous(
+    pings: Pings, recent: RecentFixes, devices: set[int]
+) -> Callable[[int, int], int | None]:
+    """A look-up: the newest fix of a device before an instant, in this batch or remembered."""
+    of_those = np.isin(pings.device, np.array(sorted(devices), np.int64))
+    times: dict[int, list[int]] = {}
+    for device, at_ms in zip(
+        pings.device[of_those].tolist(), pings.at_ms[of_those].tolist(), strict=True
+    ):
+        times.setdefault(device, []).append(at_ms)
+
+    def before(device: int, at_ms: int) -> int | None:
+        remembered = recent.before(device, at_ms)
+        earlier = [t for t in times.get(device, ()) if t < at_ms]
+        earlier += [remembered.at_ms] if remembered else []
+        return max(earlier, default=None)
+
+    return before
+
+
+def _version_at(snapshot: Snapshot, fence_id: int, at_ms: int) -> int:
+    index = snapshot.index
+    for row in index.rows_of(fence_id):
+        if index.live_from_ms[row] <= at_ms < index.live_until_ms[row]:
+            return row
+    return index.rows_of(fence_id)[-1]
+
+
+# --- 8 decide ---------------------------------------------------------------------------------------
+
+
+def _decide(
+    conn: sa.Connection,
+    snapshot: Snapshot,
+    pings: Pings,
+    transitions: Sequence[Transition],
+    devices: Mapping[str, Device],
+) -> list[Decision]:
+    by_id = {device.id: device for device in devices.values()}
+    people = {
+        t.device: (
+            person_of(device_id=t.device, user_id=by_id[t.device].user_id),
+            by_id[t.device].ad_id,
+        )
+        for t in transitions
+    }
+    now_ms = {t.ping: int(pings.now_ms[t.ping]) for t in transitions}
+    asked = list(candidates(snapshot, transitions, people, now_ms))
+    if not asked:
+        return []
+    oldest_ms = min(candidate.transition.at_ms for candidate in asked)
+    made = decision_store.made_before(conn, [c.transition.device for c in asked], oldest_ms)
+    fresh = [c for c in asked if _key(c) not in made]
+    taken = decision_store.slots_taken(conn, filter(None, map(slot_of, fresh)))
+    return decide(snapshot, fresh, taken)
+
+
+def _key(candidate: Candidate) -> decision_store.DecisionKey:
+    transition = candidate.transition
+    return (
+        candidate.campaign.id,
+        transition.device,
+        transition.fence_id,
+        transition.kind.value,
+        transition.at_ms,
+    )
+
+
+def _save_decisions(
+    conn: sa.Connection, snapshot: Snapshot, made: Sequence[Decision], app_id: int
+) -> None:
+    if not made:
+        return
+    versions = snapshot.index.versions
+    rows = {decision.candidate.transition.fence for decision in made}
+    decision_store.save(
+        conn,
+        made,
+        app_id=app_id,
+        fence_versions={row: versions[row].version for row in rows},
+        new_visit={
+            decision_store.key_of(d): d.candidate.transition.at_ms
+            == d.candidate.transition.arrived_ms
+            for d in made
+        },
+        snapshot_version=snapshot.version,
+    )
+
+
+def _messages(
+    conn: sa.Connection, pings: Pings, admission: Admission, made: Sequence[Decision]
+) -> list[sa.RowMapping]:
+    again = admission.outcome == Outcome.DUPLICATE
+    triggers = set(zip(pings.device[again].tolist(), pings.at_ms[again].tolist(), strict=True))
+    triggers |= {
+        (d.candidate.transition.device, d.candidate.transition.at_ms)
+        for d in made
+        if d.reason in SENDS
+    }
+    if not triggers:
+        return []
+    return decision_store.inbox_of(conn, triggers, now_ms=int(pings.now_ms.max()))

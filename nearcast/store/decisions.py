@@ -1,0 +1,172 @@
+"""Decisions, the frequency slots they take, and the deliveries they lead to: one write a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from campaigns.campaign.campaign import Channel
+from campaigns.deciding.gates import SENDS, Decision, Slot
+from nearcast.store.engine import Conflict, among, insert_new
+from nearcast.store.tables import decision, delivery, send_slot
+
+EXPIRES_AFTER_MS = 30 * 60_000  # product M9: a location trigger's message lives 30 min
+
+DecisionKey = tuple[int, int, int, str, int]  # campaign, device, fence, kind, trigger_ms
+
+
+def key_of(found: Decision) -> DecisionKey:
+    """The natural key: the same trigger is decided once, for ever."""
+    transition = found.candidate.transition
+    return (
+        found.candidate.campaign.id,
+        transition.device,
+        transition.fence_id,
+        transition.kind.value,
+        transition.at_ms,
+    )
+
+
+def made_before(conn: sa.Connection, device_ids: Iterable[int], since_ms: int) -> set[DecisionKey]:
+    """The decisions about these devices whose trigger is not older than an instant."""
+    wanted = sorted(set(device_ids))
+    if not wanted:
+        return set()
+    columns = (
+        decision.c.campaign_id,
+        decision.c.device_id,
+        decision.c.fence_id,
+        decision.c.kind,
+        decision.c.trigger_ms,
+    )
+    query = sa.select(*columns).where(
+        among(conn, decision.c.device_id, wanted), decision.c.trigger_ms >= since_ms
+    )
+    return {(row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(query)}
+
+
+def slots_taken(conn: sa.Connection, slots: Iterable[Slot]) -> set[Slot]:
+    """Which of these frequency slots are used up."""
+    wanted = set(slots)
+    if not wanted:
+        return set()
+    people = sorted({person for _, person, _ in wanted})
+    query = sa.select(send_slot.c.campaign_id, send_slot.c.person, send_slot.c.window).where(
+        among(conn, send_slot.c.person, people)
+    )
+    return {(row[0], row[1], row[2]) for row in conn.execute(query)} & wanted
+
+
+def save(
+    conn: sa.Connection,
+    decisions: Sequence[Decision],
+    *,
+    app_id: int,
+    fence_versions: Mapping[int, int],
+    new_visit: Mapping[DecisionKey, bool],
+    snapshot_version: int,
+) -> None:
+    """Write decisions with their slots and deliveries.
+
+    An inbox message is returned in the answer of the very ping, so its delivery begins as delivered and
+    fetched; the rest waits in the outbox.
+
+    Args:
+        fence_versions: fence row in the index → version number.
+    Raises:
+        Conflict: another process took one of the slots first.
+    """
+    slots = [_slot_row(found) for found in decisions if found.window is not None]
+    slots.sort(key=lambda row: (row["campaign_id"], row["person"], row["window"]))
+    if insert_new(conn, send_slot, slots) != len(slots):
+        raise Conflict
+    rows = [
+        _row(found)
+        | {
+            "fence_version": fence_versions[found.candidate.transition.fence],
+            "snapshot_version": snapshot_version,
+            "new_visit": new_visit[key_of(found)],
+        }
+        for found in decisions
+    ]
+    insert_new(conn, decision, rows)
+    insert_new(conn, delivery, [_delivery(f, app_id) for f in decisions if f.reason in SENDS])
+
+
+def inbox_of(
+    conn: sa.Connection, triggers: Iterable[tuple[int, int]], *, now_ms: int
+) -> list[sa.RowMapping]:
+    """The inbox deliveries of (device, trigger instant) pairs that have not expired."""
+    wanted = set(triggers)
+    instants = [at_ms for _, at_ms in wanted]
+    query = (
+        sa.select(delivery)
+        .where(
+            among(conn, delivery.c.device_id, sorted({device for device, _ in wanted})),
+            delivery.c.channel == Channel.INBOX.value,
+            delivery.c.expires_ms > now_ms,
+            delivery.c.trigger_ms.between(min(instants), max(instants)),
+        )
+        .order_by(delivery.c.id)
+    )
+    rows = conn.execute(query).mappings()
+    return [row for row in rows if (row["device_id"], row["trigger_ms"]) in wanted]
+
+
+def _names(found: Decision) -> dict[str, object]:
+    campaign_id, device_id, fence_id, kind, trigger_ms = key_of(found)
+    return {
+        "campaign_id": campaign_id,
+        "device_id": device_id,
+        "fence_id": fence_id,
+        "kind": kind,
+        "trigger_ms": trigger_ms,
+        "person": found.candidate.person,
+        "is_test": found.is_test,
+    }
+
+
+def _row(found: Decision) -> dict[str, object]:
+    transition = found.candidate.transition
+    return _names(found) | {
+        "reason": found.reason.value,
+        "value": found.value,
+        "bound": found.bound,
+        "initial": transition.initial,
+        "p": transition.p,
+        "rim_m": transition.rim_m,
+        "decided_ms": found.candidate.now_ms,
+        "campaign_version": found.candidate.campaign.version,
+    }
+
+
+def _slot_row(found: Decision) -> dict[str, str | int | None]:
+    return {
+        "campaign_id": found.candidate.campaign.id,
+        "person": found.candidate.person,
+        "window": found.window,
+        "taken_ms": found.candidate.now_ms,
+    }
+
+
+def _delivery(found: Decision, app_id: int) -> dict[str, object]:
+    message, now_ms = found.candidate.campaign.message, found.candidate.now_ms
+    in_answer = message.channel is Channel.INBOX
+    return _names(found) | {
+        "app_id": app_id,
+        "channel": message.channel.value,
+        "webhook_id": message.webhook_id,
+        "title": message.title,
+        "body": message.body,
+        "image": message.image,
+        "link": message.link,
+        "state": "delivered" if in_answer else "queued",
+        "attempts": 0,
+        "created_ms": now_ms,
+        "not_before_ms": now_ms,
+        "lease_until_ms": 0,
+        "expires_ms": now_ms + EXPIRES_AFTER_MS,
+        "handed_ms": now_ms if in_answer else None,
+        "fetched_ms": now_ms if in_answer else None,
+    }

@@ -1,0 +1,143 @@
+"""The ping log: every ping that was taken, one packed row a transaction (architecture step 9).
+
+A row commits with the effects of its pings, so log and database never disagree. A retry after a lost
+answer may log a ping twice; readers join by (device, instant).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from geo.matching.pings import Admission, Outcome, PingReason, Pings
+from nearcast.store.tables import device as device_table
+from nearcast.store.tables import ping_log
+
+REASONS = tuple(PingReason)
+_NO_REASON = -1
+
+#: 51 bytes a ping, little-endian. Full doubles: a replay must judge as the first time.
+FIX = np.dtype(
+    [
+        ("device", "<i8"),
+        ("at_ms", "<i8"),
+        ("now_ms", "<i8"),
+        ("lon", "<f8"),
+        ("lat", "<f8"),
+        ("accuracy_m", "<f8"),
+        ("platform", "i1"),
+        ("outcome", "i1"),
+        ("reason", "i1"),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedPings:
+    """Pings read back, one row each, in the order in which they were taken.
+
+    Attributes:
+        fixes: structured array with the fields of `FIX`; `outcome` holds `Outcome` codes, `reason` an
+            index into `REASONS` or -1.
+        last_seq: the newest log row read, 0 when none was.
+    """
+
+    fixes: NDArray[np.void]
+    last_seq: int
+
+    def __len__(self) -> int:
+        return len(self.fixes)
+
+
+def append(conn: sa.Connection, *, app_id: int, pings: Pings, admission: Admission) -> None:
+    """Log the pings of one transaction; rejected ones leave no trace here, only in the answer."""
+    rows = np.flatnonzero(admission.outcome != Outcome.REJECTED)
+    if not len(rows):
+        return
+    fixes = np.empty(len(rows), FIX)
+    for name in ("device", "at_ms", "now_ms", "lon", "lat", "accuracy_m", "platform"):
+        fixes[name] = getattr(pings, name)[rows]
+    fixes["outcome"] = admission.outcome[rows]
+    fixes["reason"] = [_reason_code(admission.reason.get(row)) for row in rows.tolist()]
+    conn.execute(
+        sa.insert(ping_log).values(
+            app_id=app_id,
+            pings=len(rows),
+            first_ms=int(fixes["at_ms"].min()),
+            last_ms=int(fixes["at_ms"].max()),
+            body=fixes.tobytes(),
+        )
+    )
+
+
+def read(
+    conn: sa.Connection,
+    *,
+    app_id: int,
+    first_ms: int,
+    last_ms: int,
+    device_id: int | None = None,
+) -> LoggedPings:
+    """The pings of an app taken in `[first_ms, last_ms]`, of one device if named."""
+    rows = conn.execute(
+        sa.select(ping_log.c.seq, ping_log.c.body)
+        .where(
+            ping_log.c.app_id == app_id,
+            ping_log.c.last_ms >= first_ms,
+            ping_log.c.first_ms <= last_ms,
+        )
+        .order_by(ping_log.c.seq)
+    )
+    logged = _unpack((seq, body) for seq, body in rows)
+    at_ms = logged.fixes["at_ms"]
+    wanted = (at_ms >= first_ms) & (at_ms <= last_ms)
+    if device_id is not None:
+        wanted &= logged.fixes["device"] == device_id
+    return LoggedPings(fixes=logged.fixes[wanted], last_seq=logged.last_seq)
+
+
+def since(conn: sa.Connection, *, seq: int, not_before_ms: int) -> LoggedPings:
+    """What all processes have logged after a row, leaving out what is older than an instant."""
+    rows = conn.execute(
+        sa.select(ping_log.c.seq, ping_log.c.body)
+        .where(ping_log.c.seq > seq, ping_log.c.last_ms >= not_before_ms)
+        .order_by(ping_log.c.seq)
+    )
+    return _unpack((at, body) for at, body in rows)
+
+
+def newest_ms(conn: sa.Connection) -> int:
+    """The newest instant ever logged, 0 before any: where a replay clock stands."""
+    return conn.execute(sa.select(sa.func.max(ping_log.c.last_ms))).scalar() or 0
+
+
+def count(conn: sa.Connection, *, workspace_apps: Iterable[int]) -> int:
+    """How many pings the apps have logged."""
+    query = sa.select(sa.func.sum(ping_log.c.pings)).where(
+        ping_log.c.app_id.in_(list(workspace_apps))
+    )
+    return int(conn.execute(query).scalar() or 0)
+
+
+def device_keys(conn: sa.Connection, *, app_id: int) -> dict[int, str]:
+    """Serial → the app's own key, of every device of an app."""
+    rows = conn.execute(
+        sa.select(device_table.c.id, device_table.c.key).where(device_table.c.app_id == app_id)
+    )
+    return {row.id: row.key for row in rows}
+
+
+def _unpack(rows: Iterable[tuple[int, bytes]]) -> LoggedPings:
+    last_seq, parts = 0, [np.empty(0, FIX)]
+    for seq, body in rows:
+        last_seq = seq
+        parts.append(np.frombuffer(body, FIX))
+    return LoggedPings(fixes=np.concatenate(parts), last_seq=last_seq)
+
+
+def _reason_code(reason: PingReason | None) -> int:
+    return _NO_REASON if reason is None else REASONS.index(reason)
