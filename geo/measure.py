@@ -50,9 +50,9 @@ def distance_m(*, lon1: ArrayLike, lat1: ArrayLike, lon2: ArrayLike, lat2: Array
     scalars give an array of shape `()`. NaN in gives NaN out. Any longitude is taken modulo 360.
     Source: Karney 2013 by pyproj `Geod`, exact to about 4e-9 m.
     """
-    columns = np.broadcast_arrays(*(np.asarray(c, np.float64) for c in (lon1, lat1, lon2, lat2)))
-    _, _, distance = WGS84.inv(*(np.ascontiguousarray(column).ravel() for column in columns))
-    return np.asarray(distance, np.float64).reshape(columns[0].shape)
+    shape, (x1, y1, x2, y2) = _columns(lon1, lat1, lon2, lat2)
+    _, _, distance = WGS84.inv(x1, y1, x2, y2)
+    return np.asarray(distance, np.float64).reshape(shape)
 
 
 def destination(
@@ -62,11 +62,15 @@ def destination(
 
     Azimuths are clockwise from north. Inputs broadcast; longitudes come back in [-180, 180].
     """
-    given = (lon, lat, azimuth_deg, distance_m)
-    columns = np.broadcast_arrays(*(np.asarray(c, np.float64) for c in given))
-    to_lon, to_lat, _ = WGS84.fwd(*(np.ascontiguousarray(column).ravel() for column in columns))
-    shape = columns[0].shape
+    shape, (x, y, azimuth, metres) = _columns(lon, lat, azimuth_deg, distance_m)
+    to_lon, to_lat, _ = WGS84.fwd(x, y, azimuth, metres)
     return np.asarray(to_lon, np.float64).reshape(shape), np.asarray(to_lat).reshape(shape)
+
+
+def _columns(*given: ArrayLike) -> tuple[tuple[int, ...], list[Floats]]:
+    """The broadcast shape and the columns flat, as pyproj wants them (it writes into some)."""
+    columns = np.broadcast_arrays(*(np.asarray(column, np.float64) for column in given))
+    return columns[0].shape, [np.array(column, np.float64).ravel() for column in columns]
 
 
 def projected_area_m2(geometry: shapely.Polygon | shapely.MultiPolygon) -> float:
@@ -91,6 +95,11 @@ def circle_area_m2(radius_m: float) -> float:
     """Area of a circle: the cap of the authalic sphere, within 0.7 % of the ellipsoid's."""
     half_angle = radius_m / AUTHALIC_RADIUS_M / 2.0
     return 4.0 * math.pi * AUTHALIC_RADIUS_M**2 * math.sin(half_angle) ** 2
+
+
+def circle_area_km2(radius_m: float) -> float:
+    """`circle_area_m2` in square kilometres."""
+    return circle_area_m2(radius_m) / 1e6
 
 
 def circle_box(*, lon: float, lat: float, radius_m: float) -> tuple[float, float, float, float]:
@@ -151,8 +160,9 @@ def _close_over_pole(ring: Floats, *, pole: float) -> Floats:
     lons = (rim[:, 0] + 180.0) % 360.0 - 180.0
     seam = float(np.interp(180.0, [lons[-1], lons[0] + 360.0], [rim[-1, 1], rim[0, 1]]))
     inner = np.column_stack([lons, rim[:, 1]])[lons > -180.0]
-    ends = [[[-180.0, seam]], inner, [[180.0, seam], [180.0, pole], [-180.0, pole]]]
-    closed = np.vstack([*ends, [[-180.0, seam]]])
+    start = np.array([[-180.0, seam]])
+    back = np.array([[180.0, seam], [180.0, pole], [-180.0, pole]])
+    closed = np.vstack([start, inner, back, start])
     return closed if pole > 0 else closed[::-1].copy()
 
 
