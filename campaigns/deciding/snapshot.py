@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from campaigns.campaign.campaign import Campaign
 from geo.matching.certainty import CertaintyPolicy
 from geo.matching.index import FenceIndex
-
-from campaigns.campaign.campaign import Campaign
 from geo.matching.presence import Kind, PresencePolicy
 
 

@@ -32,8 +32,6 @@ class RecentLog:
             seq = max(0, self._seq - LOOK_BACK)
             logged = ping_log.since(conn, seq=seq, not_before_ms=oldest_ms)
             fixes = logged.fixes
-            self._fixes.remember(
-                *(fixes[name].tolist() for name in ("device", "at_ms", "lon", "lat"))
-            )
+            self._fixes.remember(*(fixes[name].tolist() for name in ("device", "at_ms", "lon", "lat")))
             self._seq = max(self._seq, logged.last_seq)
             return self._fixes

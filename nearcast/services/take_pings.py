@@ -242,9 +242,7 @@ def _candidates(
     return Hits(ping=wanted[hits.ping], fence=hits.fence), wanted
 
 
-def _inside(
-    snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]
-) -> Hits:
+def _inside(snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]) -> Hits:
     """Each fix × the fence versions, live at its instant, of the fences its device is in."""
     index = snapshot.index
     versions: dict[int, list[int]] = {}
@@ -357,8 +355,7 @@ def _transitions(
             p=event.fix.p,
             rim_m=event.fix.rim_m,
             dwell_s=event.dwell_s,
-            initial=event.kind is Kind.ENTER
-            and (seen is None or event.fix.at_ms - seen > gap_ms),
+            initial=event.kind is Kind.ENTER and (seen is None or event.fix.at_ms - seen > gap_ms),
             cause=_cause(snapshot, event, fence, seen),
         )
         found.append(transition)
@@ -375,9 +372,7 @@ def _cause(snapshot: Snapshot, event: Event, fence: int, seen_ms: int | None) ->
     return Cause.FENCE_EDIT if drawn_since and within_gap else event.cause
 
 
-def _previous(
-    pings: Pings, recent: RecentFixes, devices: set[int]
-) -> Callable[[int, int], int | None]:
+def _previous(pings: Pings, recent: RecentFixes, devices: set[int]) -> Callable[[int, int], int | None]:
     """A look-up: the newest fix of a device before an instant, in this batch or remembered."""
     of_those = np.isin(pings.device, np.array(sorted(devices), np.int64))
     times: dict[int, list[int]] = {}
@@ -456,8 +451,7 @@ def _save_decisions(
         app_id=app_id,
         fence_versions={row: versions[row].version for row in rows},
         new_visit={
-            decision_store.key_of(d): d.candidate.transition.at_ms
-            == d.candidate.transition.arrived_ms
+            decision_store.key_of(d): d.candidate.transition.at_ms == d.candidate.transition.arrived_ms
             for d in made
         },
         snapshot_version=snapshot.version,
@@ -470,9 +464,7 @@ def _messages(
     again = admission.outcome == Outcome.DUPLICATE
     triggers = set(zip(pings.device[again].tolist(), pings.at_ms[again].tolist(), strict=True))
     triggers |= {
-        (d.candidate.transition.device, d.candidate.transition.at_ms)
-        for d in made
-        if d.reason in SENDS
+        (d.candidate.transition.device, d.candidate.transition.at_ms) for d in made if d.reason in SENDS
     }
     if not triggers:
         return []

@@ -46,6 +46,12 @@ def made_before(conn: sa.Connection, device_ids: Iterable[int], since_ms: int) -
     return {(row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(query)}
 
 
+def any_of(conn: sa.Connection, campaign_id: int) -> bool:
+    """Whether a campaign has decided anything yet."""
+    query = sa.select(decision.c.campaign_id).where(decision.c.campaign_id == campaign_id)
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def slots_taken(conn: sa.Connection, slots: Iterable[Slot]) -> set[Slot]:
     """Which of these frequency slots are used up."""
     wanted = set(slots)

@@ -117,9 +117,7 @@ def newest_ms(conn: sa.Connection) -> int:
 
 def count(conn: sa.Connection, *, workspace_apps: Iterable[int]) -> int:
     """How many pings the apps have logged."""
-    query = sa.select(sa.func.sum(ping_log.c.pings)).where(
-        ping_log.c.app_id.in_(list(workspace_apps))
-    )
+    query = sa.select(sa.func.sum(ping_log.c.pings)).where(ping_log.c.app_id.in_(list(workspace_apps)))
     return int(conn.execute(query).scalar() or 0)
 
 

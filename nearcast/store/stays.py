@@ -36,9 +36,7 @@ def histories(conn: sa.Connection, keys: Sequence[Key]) -> dict[Key, History]:
         chunks.get((row.device_id, row.fence_id), []).append(row.evidence)
     visits: dict[Key, list[Visit]] = {key: [] for key in keys}
     for row in conn.execute(sa.select(visit).where(among(conn, visit.c.device_id, devices))):
-        found = Visit(
-            arrived_ms=row.arrived_ms, left_ms=row.left_ms, fixes=row.fixes, p_sum=row.p_sum
-        )
+        found = Visit(arrived_ms=row.arrived_ms, left_ms=row.left_ms, fixes=row.fixes, p_sum=row.p_sum)
         visits.get((row.device_id, row.fence_id), []).append(found)
     return {key: _history(chunks[key], visits[key]) for key in keys}
 

@@ -273,9 +273,7 @@ visit = sa.Table(
     sa.Column("fixes", sa.Integer, nullable=False),
     sa.Column("p_sum", sa.Integer, nullable=False),
     sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms"),
-    sa.Index(
-        "ix_visit_at_fence", "fence_id", "arrived_ms"
-    ),  # visits after exposure, GET /v1/visits
+    sa.Index("ix_visit_at_fence", "fence_id", "arrived_ms"),  # visits after exposure, GET /v1/visits
     sqlite_with_rowid=False,
 )
 

@@ -1,0 +1,289 @@
+"""Save, change and delete fences: every edit is a new version with its time (product F5, F6, F9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import sqlalchemy as sa
+import tzfpy
+
+from campaigns.campaign.plans import Feature, Plan, opens
+from geo.antimeridian import unwrap
+from geo.fences.fence import CircleShape, Fence, Shape
+from geo.fences.shapes import representative_point
+from geo.measure import circle_box
+from nearcast.services.errors import AlreadyExists, FieldError, Invalid, NotAllowedNow, PlanRequired
+from nearcast.services.ids import public
+from nearcast.store import areas as area_store
+from nearcast.store import campaigns as campaign_store
+from nearcast.store import fences, workspaces
+from nearcast.store.fences import StoredFence
+
+MAX_METADATA_KEYS = 16  # product F5
+MAX_NAME = 200
+
+
+class Change(StrEnum):
+    """What saving did."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    SAME = "same"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A fence to be saved.
+
+    Attributes:
+        area_km2: as measured by the reader of its shape.
+        before: the fence it replaces, None for a new one.
+    """
+
+    fence: Fence
+    area_km2: float
+    before: StoredFence | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What became of one."""
+
+    fence_id: int
+    version: int
+    change: Change
+
+
+def save_fences(
+    conn: sa.Connection,
+    wanted: Sequence[Wanted],
+    *,
+    workspace_id: int,
+    plan: Plan,
+    now_ms: int,
+    actor: str,
+    campaign_id: int | None = None,
+) -> list[Saved]:
+    """Save many fences at once, in the order given; what says nothing new makes no version.
+
+    Raises:
+        Invalid: a fence breaks a rule that its shape cannot show.
+        PlanRequired: groups in a plan without them.
+        AlreadyExists: a new fence's external id belongs to another one.
+    """
+    _check(conn, wanted, workspace_id, plan)
+    changed = [w for w in wanted if w.before is None or not _same(w.before.fence, w.fence)]
+    new = [w for w in changed if w.before is None]
+    rows = [_row(w, workspace_id, now_ms, campaign_id) for w in changed]
+    new_ids = iter(
+        fences.insert(conn, [r for r, w in zip(rows, changed, strict=True) if w.before is None])
+    )
+    ids = {id(w): next(new_ids) if w.before is None else w.before.id for w in changed}
+    fences.update(
+        conn,
+        [
+            _current(row) | {"id": w.before.id}
+            for row, w in zip(rows, changed, strict=True)
+            if w.before is not None
+        ],
+    )
+    fences.add_versions(
+        conn,
+        [
+            fences.version_row(
+                fence_id=ids[id(w)],
+                version=row["version"],
+                value=w.fence,
+                time_zone=time_zone_of(w.fence.shape),
+                now_ms=now_ms,
+                actor=actor,
+            )
+            for row, w in zip(rows, changed, strict=True)
+        ],
+        now_ms=now_ms,
+    )
+    _link(conn, {ids[id(w)]: w.fence for w in changed}, workspace_id, now_ms)
+    if changed:
+        _tell(conn, workspace_id, now_ms, actor, new=len(new), changed=len(changed) - len(new), ids=ids)
+    return [_saved(w, ids) for w in wanted]
+
+
+def delete_fences(
+    conn: sa.Connection,
+    found: Sequence[StoredFence],
+    *,
+    workspace_id: int,
+    now_ms: int,
+    actor: str,
+) -> None:
+    """Delete fences; one that a living campaign names is kept, and the campaign is named."""
+    for stored in found:
+        users = campaign_store.using_fence(conn, stored.id)
+        if users:
+            names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row in users)
+            raise NotAllowedNow(
+                f"{public('fnc', stored.id)} is used by {names}. End the campaign or take the fence out."
+            )
+    fences.mark_deleted(conn, [stored.id for stored in found], now_ms=now_ms)
+    workspaces.bump(conn, workspace_id)
+    workspaces.note(
+        conn,
+        workspace_id=workspace_id,
+        at_ms=now_ms,
+        actor=actor,
+        action="fence.deleted",
+        what=",".join(public("fnc", stored.id) for stored in found[:20]),
+        detail={"fences": len(found)},
+    )
+
+
+def time_zone_of(shape: Shape) -> str:
+    """The IANA zone at a shape's representative point; UTC where the map has none."""
+    lon, lat = representative_point(shape)
+    name = str(tzfpy.get_tz(lon, lat))
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return "UTC"
+    return name
+
+
+def link_areas(conn: sa.Connection, shapes: Mapping[int, Shape], workspace_id: int) -> None:
+    """Note which areas of the workspace's layers hold each fence's representative point (F10)."""
+    layer, serials = area_store.load(conn, workspace_id)
+    if not serials or not shapes:
+        return
+    places = np.array([representative_point(shape) for shape in shapes.values()])
+    point, area = layer.holding(lon=places[:, 0], lat=places[:, 1])
+    fence_ids = list(shapes)
+    held: dict[int, list[int]] = {fence_id: [] for fence_id in fence_ids}
+    for p, a in zip(point.tolist(), area.tolist(), strict=True):
+        held[fence_ids[p]].append(serials[a])
+    fences.set_areas(conn, held)
+
+
+def _check(conn: sa.Connection, wanted: Sequence[Wanted], workspace_id: int, plan: Plan) -> None:
+    errors = [error for w in wanted for error in _faults(w.fence)]
+    if errors:
+        raise Invalid(errors=errors)
+    if any(w.fence.groups for w in wanted) and not opens(plan, Feature.FENCE_GROUPS):
+        raise PlanRequired("Groups of fences need the plan Basic or Premium.")
+    keys = [w.fence.external_id for w in wanted if w.fence.external_id]
+    if len(set(keys)) < len(keys):
+        raise AlreadyExists("The same external_id is given twice.")
+    taken = fences.by_external(conn, workspace_id=workspace_id, external_ids=keys) if keys else {}
+    for w in wanted:
+        other = taken.get(w.fence.external_id or "")
+        if other is not None and (w.before is None or w.before.id != other.id):
+            raise AlreadyExists(
+                f"external_id '{w.fence.external_id}' belongs to {public('fnc', other.id)} "
+                f"({other.fence.name}). PUT /v1/fences/{w.fence.external_id} changes it."
+            )
+
+
+def _faults(fence: Fence) -> list[FieldError]:
+    found = []
+    if not fence.name.strip() or len(fence.name) > MAX_NAME:
+        message = f"A fence needs a name of 1 to {MAX_NAME} characters."
+        found.append(FieldError(pointer="/name", code="name_length", message=message))
+    if len(fence.metadata) > MAX_METADATA_KEYS:
+        message = f"metadata has {len(fence.metadata)} keys; at most {MAX_METADATA_KEYS} are kept."
+        found.append(FieldError(pointer="/metadata", code="too_many_keys", message=message))
+    if fence.valid_from and fence.valid_until and fence.valid_from >= fence.valid_until:
+        message = "valid_until must be later than valid_from."
+        found.append(FieldError(pointer="/valid_until", code="empty_period", message=message))
+    if fence.dwell_after_s is not None and fence.dwell_after_s <= 0:
+        message = "dwell_after_s must be positive."
+        found.append(FieldError(pointer="/dwell_after_s", code="not_positive", message=message))
+    return found
+
+
+def _same(a: Fence, b: Fence) -> bool:
+    if fences.attributes_of(a) != fences.attributes_of(b):
+        return False
+    if isinstance(a.shape, CircleShape) or isinstance(b.shape, CircleShape):
+        return a.shape == b.shape
+    return a.shape.geometry.normalize() == b.shape.geometry.normalize()
+
+
+def _row(w: Wanted, workspace_id: int, now_ms: int, campaign_id: int | None) -> dict[str, object]:
+    shape = w.fence.shape
+    if isinstance(shape, CircleShape):
+        box = tuple(circle_box(lon=shape.lon, lat=shape.lat, radius_m=shape.radius_m))
+    else:
+        box = tuple(unwrap(shape.geometry).bounds)
+    west, south, east, north = (float(edge) for edge in box)
+    return {
+        "workspace_id": workspace_id,
+        "external_id": w.fence.external_id,
+        "name": w.fence.name,
+        "version": w.before.version + 1 if w.before else 1,
+        "campaign_id": w.before.campaign_id if w.before else campaign_id,
+        "area_km2": w.area_km2,
+        "west": west,
+        "south": south,
+        "east": east,
+        "north": north,
+        "created_ms": w.before.created_ms if w.before else now_ms,
+        "updated_ms": now_ms,
+    }
+
+
+def _current(row: Mapping[str, object]) -> dict[str, object]:
+    fixed = ("workspace_id", "campaign_id", "created_ms")
+    return {name: value for name, value in row.items() if name not in fixed}
+
+
+def _link(conn: sa.Connection, saved: Mapping[int, Fence], workspace_id: int, now_ms: int) -> None:
+    groups = fences.ensure_groups(
+        conn,
+        workspace_id=workspace_id,
+        names=[name for fence in saved.values() for name in fence.groups],
+        now_ms=now_ms,
+    )
+    fences.set_groups(
+        conn, {fence_id: [groups[g] for g in set(fence.groups)] for fence_id, fence in saved.items()}
+    )
+    link_areas(conn, {fence_id: fence.shape for fence_id, fence in saved.items()}, workspace_id)
+
+
+def _tell(
+    conn: sa.Connection,
+    workspace_id: int,
+    now_ms: int,
+    actor: str,
+    *,
+    new: int,
+    changed: int,
+    ids: Mapping[int, int],
+) -> None:
+    workspaces.bump(conn, workspace_id)
+    workspaces.note(
+        conn,
+        workspace_id=workspace_id,
+        at_ms=now_ms,
+        actor=actor,
+        action="fence.saved",
+        what=",".join(public("fnc", fence_id) for fence_id in sorted(ids.values())[:20]),
+        detail={"new": new, "changed": changed},
+    )
+
+
+def _saved(w: Wanted, ids: Mapping[int, int]) -> Saved:
+    if id(w) not in ids:
+        if w.before is None:
+            raise ValueError("a new fence is always written")
+        return Saved(fence_id=w.before.id, version=w.before.version, change=Change.SAME)
+    if w.before is None:
+        return Saved(fence_id=ids[id(w)], version=1, change=Change.NEW)
+    return Saved(fence_id=w.before.id, version=w.before.version + 1, change=Change.CHANGED)
+
+
+def with_groups(found: StoredFence, groups: Sequence[str]) -> Wanted:
+    """A fence as it is, but in these groups."""
+    fence = replace(found.fence, groups=tuple(dict.fromkeys(groups)))
+    return Wanted(fence=fence, area_km2=found.area_km2, before=found)

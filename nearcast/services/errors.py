@@ -1,0 +1,70 @@
+"""Errors of the use cases; `api/problems.py` maps each to its HTTP status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geo.errors import NearcastError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldError:
+    """One fault of an input: where, what, and how to mend it.
+
+    Attributes:
+        pointer: JSON pointer into the body.
+        proposal: what would be accepted instead, where there is one.
+    """
+
+    pointer: str
+    code: str
+    message: str
+    proposal: Any = None
+
+
+class NotFound(NearcastError):
+    """There is no such thing here."""
+
+    code = "not_found"
+
+
+class Unauthorized(NearcastError):
+    """The API key is missing, unknown or revoked. Send Authorization: Bearer <key>."""
+
+    code = "unauthorized"
+
+
+class Forbidden(NearcastError):
+    """This key may not do that."""
+
+    code = "forbidden"
+
+
+class PlanRequired(NearcastError):
+    """This needs a larger plan."""
+
+    code = "plan_required"
+
+
+class AlreadyExists(NearcastError):
+    """Something of that name stands there already."""
+
+    code = "already_exists"
+
+
+class NotAllowedNow(NearcastError):
+    """That cannot be done in the present state."""
+
+    code = "not_allowed_now"
+
+
+class Invalid(NearcastError):
+    """Something in the input is not right."""
+
+    code = "invalid"
+
+    def __init__(self, message: str | None = None, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(message or (errors[0].message if errors else None))
+        self.errors = tuple(errors)

@@ -1,0 +1,181 @@
+"""Campaigns, their versions and moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from campaigns.campaign.campaign import (
+    Campaign,
+    Channel,
+    Frequency,
+    HoursZone,
+    Message,
+    Targeting,
+)
+from campaigns.campaign.life import LISTENING, State
+from geo.fences.hours import WeeklyHours
+from geo.matching.presence import Kind
+from nearcast.store.tables import app, campaign, campaign_move, campaign_version, test_device
+
+
+def insert(conn: sa.Connection, **values: Any) -> int:
+    """A new campaign's row; returns its serial."""
+    return int(conn.execute(sa.insert(campaign).values(**values).returning(campaign.c.id)).scalar_one())
+
+
+def update(conn: sa.Connection, campaign_id: int, **values: Any) -> None:
+    """Overwrite columns of a campaign."""
+    conn.execute(sa.update(campaign).where(campaign.c.id == campaign_id).values(**values))
+
+
+def add_version(
+    conn: sa.Connection,
+    *,
+    campaign_id: int,
+    version: int,
+    from_ms: int,
+    body: Mapping[str, Any],
+    actor: str,
+) -> None:
+    """Keep a version's body."""
+    conn.execute(
+        sa.insert(campaign_version).values(
+            campaign_id=campaign_id, version=version, from_ms=from_ms, body=dict(body), actor=actor
+        )
+    )
+
+
+def add_move(
+    conn: sa.Connection, *, campaign_id: int, at_ms: int, from_state: str, to_state: str, actor: str
+) -> None:
+    """Keep a move of its life."""
+    conn.execute(
+        sa.insert(campaign_move).values(
+            campaign_id=campaign_id,
+            at_ms=at_ms,
+            from_state=from_state,
+            to_state=to_state,
+            actor=actor,
+        )
+    )
+
+
+def moves(conn: sa.Connection, campaign_id: int) -> list[sa.RowMapping]:
+    """The moves of a campaign, the oldest first."""
+    query = sa.select(campaign_move).where(campaign_move.c.campaign_id == campaign_id)
+    return list(conn.execute(query.order_by(campaign_move.c.id)).mappings())
+
+
+def delete(conn: sa.Connection, campaign_id: int) -> None:
+    """Remove a campaign that never had a result."""
+    for table in (campaign_move, campaign_version):
+        conn.execute(sa.delete(table).where(table.c.campaign_id == campaign_id))
+    conn.execute(sa.delete(campaign).where(campaign.c.id == campaign_id))
+
+
+def get(conn: sa.Connection, *, app_ids: Sequence[int], campaign_id: int) -> sa.RowMapping | None:
+    """A campaign's row with the body of its newest version, if it belongs to one of the apps."""
+    query = _with_body().where(campaign.c.id == campaign_id, campaign.c.app_id.in_(app_ids))
+    return conn.execute(query).mappings().first()
+
+
+def listed(
+    conn: sa.Connection, *, app_ids: Sequence[int], state: str | None, after_id: int, limit: int
+) -> tuple[list[sa.RowMapping], int]:
+    """A page of campaigns, the newest first, and how many there are in all."""
+    wanted = campaign.c.app_id.in_(app_ids)
+    if state:
+        wanted &= campaign.c.state == state
+    total = conn.execute(sa.select(sa.func.count()).select_from(campaign).where(wanted)).scalar_one()
+    query = _with_body().where(wanted)
+    if after_id:
+        query = query.where(campaign.c.id < after_id)
+    rows = conn.execute(query.order_by(campaign.c.id.desc()).limit(limit)).mappings()
+    return list(rows), total
+
+
+def listening(conn: sa.Connection, workspace_id: int) -> list[Campaign]:
+    """The campaigns of a workspace that are running or in test."""
+    query = (
+        _with_body()
+        .join(app, app.c.id == campaign.c.app_id)
+        .where(
+            app.c.workspace_id == workspace_id,
+            campaign.c.state.in_([state.value for state in LISTENING]),
+        )
+        .order_by(campaign.c.id)
+    )
+    return [campaign_of(row) for row in conn.execute(query).mappings()]
+
+
+def due(conn: sa.Connection, now_ms: int) -> list[sa.RowMapping]:
+    """The campaigns that the clock moves now: standby that begins, any that ends."""
+    begins = (campaign.c.state == State.STANDBY.value) & (campaign.c.period_start_ms <= now_ms)
+    moving = [State.STANDBY.value, State.RUNNING.value, State.PAUSED.value]
+    ends = campaign.c.state.in_(moving) & (campaign.c.period_end_ms <= now_ms)
+    query = sa.select(campaign, app.c.workspace_id).join(app, app.c.id == campaign.c.app_id)
+    return list(conn.execute(query.where(begins | ends).order_by(campaign.c.id)).mappings())
+
+
+def test_ids(conn: sa.Connection, workspace_id: int) -> dict[int, dict[str, int]]:
+    """App → registered ad id → when it expires."""
+    query = (
+        sa.select(test_device.c.app_id, test_device.c.ad_id, test_device.c.expires_ms)
+        .join(app, app.c.id == test_device.c.app_id)
+        .where(app.c.workspace_id == workspace_id)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.app_id, {})[row.ad_id] = row.expires_ms
+    return found
+
+
+def using_fence(conn: sa.Connection, fence_id: int) -> list[sa.RowMapping]:
+    """The campaigns in test, standby, running or paused that name a fence."""
+    living = [s.value for s in (State.TEST, State.STANDBY, State.RUNNING, State.PAUSED)]
+    rows = conn.execute(_with_body().where(campaign.c.state.in_(living))).mappings()
+    return [row for row in rows if fence_id in row["body"].get("targeting", {}).get("fence_ids", ())]
+
+
+def campaign_of(row: Mapping[str, Any]) -> Campaign:
+    """A complete campaign from its row and body; drafts may lack what this needs."""
+    body = row["body"]
+    hours = body.get("hours")
+    message = body["message"]
+    return Campaign(
+        id=row["id"],
+        app_id=row["app_id"],
+        version=row["version"],
+        name=row["name"],
+        state=State(row["state"]),
+        targeting=Targeting(
+            fence_ids=tuple(body["targeting"].get("fence_ids", ())),
+            groups=tuple(body["targeting"].get("groups", ())),
+            tags=tuple(body["targeting"].get("tags", ())),
+        ),
+        period_start=datetime.fromisoformat(body["period"]["start"]),
+        period_end=datetime.fromisoformat(body["period"]["end"]),
+        time_zone=body["time_zone"],
+        message=Message(**(message | {"channel": Channel(message["channel"])})),
+        trigger=Kind(body["trigger"]["kind"]),
+        dwell_s=body["trigger"].get("after_s"),
+        hours=WeeklyHours.parse(hours) if hours else None,
+        hours_zone=HoursZone(body.get("hours_zone", HoursZone.CAMPAIGN)),
+        ad_ids=frozenset(body["ad_ids"]) if body.get("ad_ids") is not None else None,
+        frequency=Frequency(body.get("frequency", Frequency.ONCE_IN_PERIOD)),
+        least_p=body.get("least_p", 0.0),
+        priority=body.get("priority", 0),
+        additional_days=body.get("additional_days", 0),
+    )
+
+
+def _with_body() -> sa.Select[Any]:
+    return sa.select(campaign, campaign_version.c.body).join(
+        campaign_version,
+        (campaign_version.c.campaign_id == campaign.c.id)
+        & (campaign_version.c.version == campaign.c.version),
+    )
