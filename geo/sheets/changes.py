@@ -1,0 +1,158 @@
+"""A reviewed change: what a file would do to what is there (product U4). Knows no fence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from geo.sheets.problems import Problem
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    """What applying would do to one row, or to one thing that no row names."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    SAME = "same"
+    REFUSED = "refused"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change(Generic[T]):
+    """One line of the review.
+
+    Attributes:
+        row: in the sheet; None for what is missing from it.
+        before: what is there; None for new and refused ones.
+        after: what would be there; None for refused and missing ones.
+        place: index of `before` in the list that was reviewed; None where there is none.
+    """
+
+    state: State
+    row: int | None = None
+    before: T | None = None
+    after: T | None = None
+    place: int | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review(Generic[T]):
+    """All lines: rows in the order of the sheet, then what is missing from it."""
+
+    changes: tuple[Change[T], ...]
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """How many lines of each state; every state is named."""
+        found = Counter(change.state for change in self.changes)
+        return {state: found[state] for state in State}
+
+
+def pair(
+    incoming: Sequence[T],
+    existing: Sequence[T],
+    *,
+    levels: Sequence[Callable[[T], Iterable[Hashable]]],
+    fits: Callable[[T, T], bool] = lambda _incoming, _existing: True,
+) -> list[int | None]:
+    """For each incoming thing the index of the existing one it means, or None.
+
+    Each level gives the keys a thing goes by, the surest level first. A key pairs two things only if
+    it names one unpaired thing on either side; each thing is paired once.
+
+    Args:
+        fits: whether two things of one key may be the same.
+    """
+    paired: list[int | None] = [None] * len(incoming)
+    taken: set[int] = set()
+    for level in levels:
+        wanted = _named(level, incoming, (n for n, p in enumerate(paired) if p is None))
+        there = _named(level, existing, (n for n in range(len(existing)) if n not in taken))
+        for key, askers in wanted.items():
+            found = there.get(key, set())
+            if len(askers) != 1 or len(found) != 1:
+                continue
+            (asker,), (place,) = askers, found
+            free = paired[asker] is None and place not in taken
+            if free and fits(incoming[asker], existing[place]):
+                paired[asker] = place
+                taken.add(place)
+    return paired
+
+
+def _named(
+    level: Callable[[T], Iterable[Hashable]], things: Sequence[T], indices: Iterable[int]
+) -> dict[Hashable, set[int]]:
+    named: dict[Hashable, set[int]] = {}
+    for index in indices:
+        for key in level(things[index]):
+            named.setdefault(key, set()).add(index)
+    return named
+
+
+def review(
+    rows: Sequence[tuple[int, T]],
+    existing: Sequence[T],
+    *,
+    pairs: Sequence[int | None],
+    merge: Callable[[T, T], T],
+    problems: Sequence[Problem] = (),
+    spared: frozenset[int] = frozenset(),
+    in_scope: Callable[[T], bool] = lambda _thing: True,
+) -> Review[T]:
+    """What the rows would do to what is there.
+
+    Args:
+        rows: (row number, thing) of the rows that can be taken.
+        pairs: per row the index of the existing thing it means, as `pair` gives it.
+        merge: (existing, incoming) → what would be there after; equal to the existing one: same.
+        problems: of all rows; a row in them that is not in `rows` is refused.
+        spared: indices of existing things that a refused row names: they are not missing.
+        in_scope: whether an existing thing that no row names counts as missing.
+    """
+    taken_rows = {row for row, _ in rows}
+    by_row: dict[int, list[Problem]] = {}
+    for problem in problems:
+        by_row.setdefault(problem.row, []).append(problem)
+    lines = [
+        _line(row, thing, existing, place, merge, tuple(by_row.get(row, ())))
+        for (row, thing), place in zip(rows, pairs, strict=True)
+    ]
+    lines += [
+        Change(state=State.REFUSED, row=row, problems=tuple(found))
+        for row, found in by_row.items()
+        if row not in taken_rows
+    ]
+    lines.sort(key=lambda change: change.row or 0)
+    named = spared | {place for place in pairs if place is not None}
+    lines += [
+        Change(state=State.MISSING, before=thing, place=place)
+        for place, thing in enumerate(existing)
+        if place not in named and in_scope(thing)
+    ]
+    return Review(changes=tuple(lines))
+
+
+def _line(
+    row: int,
+    thing: T,
+    existing: Sequence[T],
+    place: int | None,
+    merge: Callable[[T, T], T],
+    problems: tuple[Problem, ...],
+) -> Change[T]:
+    if place is None:
+        return Change(state=State.NEW, row=row, after=thing, problems=problems)
+    before = existing[place]
+    after = merge(before, thing)
+    state = State.SAME if after == before else State.CHANGED
+    return Change(
+        state=state, row=row, before=before, after=after, place=place, problems=problems
+    )
