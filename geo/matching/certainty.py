@@ -1,24 +1,45 @@
-"""How certain it is that a phone is inside a fence, and the verdict (product P3; notes/certainty.md)."""
+"""How certain it is that a phone is inside a fence, and the verdict (product P3, notes/certainty.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import shapely
+from numpy.typing import ArrayLike, NDArray
 
-from geo.matching.index import FenceIndex
-from geo.matching.normal import Edges, p_circle, p_edges
-from geo.measure import WGS84, distance_m
+from geo.antimeridian import normalize_lon
+from geo.fences.fence import PolygonShape
+from geo.matching.index import BadCoordinates, FenceIndex
+from geo.matching.normal import p_circle, p_edges
+from geo.matching.planes import edges_about
+from geo.matching.polygons import Polygons
+from geo.measure import RIM_TOLERANCE_M
+
+__all__ = [
+    "ACCURACY_PER_SIGMA",
+    "CertaintyPolicy",
+    "Judgement",
+    "Verdict",
+    "judge",
+    "p_circle",
+    "p_polygon",
+    "sigma_m",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
-#: accuracy radius ÷ sigma by `Platform`: Android 68 %, iOS sqrt(2), browsers 95 % (certainty.md §1)
+#: accuracy radius ÷ sigma by `Platform` code: Android and unknown 68 %, iOS the root of both
+#: variances' sum, browsers 95 % (certainty.md §1)
 ACCURACY_PER_SIGMA = np.array([np.sqrt(-2 * np.log(0.32)), np.sqrt(2.0), np.sqrt(-2 * np.log(0.05))])
-_POLE_DEG = 85.0
+#: no phone is better than this, whatever it says (product P3)
+SIGMA_FLOOR_M = 3.0
+#: edges weighed at once: some 20 columns of so many numbers stay in the cache
+_EDGES_AT_ONCE = 1 << 17
 
 
 class Verdict(IntEnum):
@@ -31,23 +52,23 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CertaintyPolicy:
-    """When a fix counts as in or out; settings of a workspace (product P3).
+    """When a fix counts as in or out; settings of a workspace and fence (product P3).
 
     Attributes:
-        enter_p: P(inside) from which a fix is in.
-        exit_p: P(inside) up to which it may be out …
-        out_sigma: … if it lies outside the rim by so many sigma …
-        poor_out_sigma: … or by so many if no fix this coarse could reach `enter_p`.
+        enter_p: P(inside) from which a fix is in; below 0.5 the index's candidates fall short.
+        exit_p: P(inside) up to which a fix may be out …
+        out_z: … if it lies outside the rim by so many sigma …
+        poor_out_z: … or by so many, if no fix this coarse could reach `enter_p`.
         missing_sigma_m: sigma of a fix without accuracy, for out only.
-        least_sigma_m: no phone is better than this, whatever it says.
+        sigma_floor_m: no sigma is smaller.
     """
 
     enter_p: float = 0.5
     exit_p: float = 0.10
-    out_sigma: float = 0.674
-    poor_out_sigma: float = 2.0
+    out_z: float = 0.674
+    poor_out_z: float = 2.0
     missing_sigma_m: float = 20.0
-    least_sigma_m: float = 3.0
+    sigma_floor_m: float = SIGMA_FLOOR_M
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +77,9 @@ class Judgement:
 
     Attributes:
         verdict: `Verdict` codes (int8).
-        p: P(inside), 0 to 1.
-        rim_m: metres to the rim, negative inside.
-        sigma_m: of the fix; for one without accuracy the policy's `missing_sigma_m`.
+        p: P(inside) in [0, 1], to 2e-4; 1 where a fix without accuracy is contained.
+        rim_m: metres to the rim, negative inside; up to 1e-6 on it. The cut at 180° is no rim.
+        sigma_m: of the fix; the policy's `missing_sigma_m` where it gave no accuracy.
     """
 
     verdict: NDArray[np.int8]
@@ -67,13 +88,39 @@ class Judgement:
     sigma_m: Floats
 
 
-def sigma_m(
-    accuracy_m: Floats, platform: NDArray[np.int8], *, policy: CertaintyPolicy
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Sigma of each fix, and which fixes gave no accuracy (NaN or 0: old Androids say 0 for none)."""
-    missing = ~(accuracy_m > 0)
-    sigma = np.maximum(accuracy_m / ACCURACY_PER_SIGMA[platform], policy.least_sigma_m)
-    return np.where(missing, policy.missing_sigma_m, sigma), missing
+def sigma_m(accuracy_m: ArrayLike, platform: ArrayLike, *, floor_m: float = SIGMA_FLOOR_M) -> Floats:
+    """Sigma of each fix in metres, NaN where it has no accuracy (NaN, 0 or less).
+
+    Args:
+        accuracy_m: the platform's accuracy radius.
+        platform: `Platform` codes; any other counts as Android.
+    """
+    accuracy = np.asarray(accuracy_m, np.float64)
+    code = np.asarray(platform, np.int64)
+    known = (code >= 0) & (code < len(ACCURACY_PER_SIGMA))
+    sigma = accuracy / ACCURACY_PER_SIGMA[np.where(known, code, 0)]
+    return np.where(accuracy > 0, np.maximum(sigma, floor_m), np.nan)
+
+
+def p_polygon(
+    geometry: shapely.Polygon | shapely.MultiPolygon,
+    *,
+    lon: Floats,
+    lat: Floats,
+    sigma_m: Floats,
+) -> Floats:
+    """P(inside) of one polygon for many fixes, to 2e-4.
+
+    Args:
+        geometry: normal form, as in `PolygonShape`.
+        lon, lat, sigma_m: of the fixes; degrees, and metres > 0.
+    """
+    polygons = Polygons.build([PolygonShape(geometry=geometry)])
+    row = np.zeros(len(lon), np.int64)
+    lon, lat = normalize_lon(lon), np.asarray(lat, np.float64)
+    held = polygons.hold(lon=lon, lat=lat, ping=np.arange(len(lon)), fence=row)
+    p, _ = _weigh(polygons, lon, lat, sigma_m, row, held)
+    return p
 
 
 def judge(
@@ -87,97 +134,96 @@ def judge(
     fence: Ints,
     policy: CertaintyPolicy,
 ) -> Judgement:
-    """Judge pairs of fixes and fences.
+    """Judge pairs of fixes and fences, in any order; near or far, contained or not.
 
     Args:
         lon, lat, accuracy_m, platform: columns of the fixes; accuracy NaN or 0 where missing.
-        ping, fence: rows of the fixes and of the index, one pair each.
-    A fix without accuracy is in with P 1 where the fence contains it; it is out by the rules of a fix
-    with `missing_sigma_m`, and nothing else. Source: product P3.
+        ping, fence: one pair each: a row of those columns and a row of the index.
+    Returns:
+        A row per pair. In: P ≥ `enter_p`. Out: P ≤ `exit_p` and outside the rim by `out_z` sigma
+        (`poor_out_z` if P could nowhere reach `enter_p`). Without accuracy: in where contained,
+        out by `missing_sigma_m`, never in from outside.
+    Raises:
+        BadCoordinates: a judged fix has a coordinate that is not finite, or an infinite accuracy.
+    Source: product P3.
     """
-    sigma, missing = sigma_m(accuracy_m, platform, policy=policy)
-    sigma, missing = sigma[ping], missing[ping]
-    p, rim = np.empty(len(ping)), np.empty(len(ping))
-    circle, polygon = index.is_circle[fence], ~index.is_circle[fence]
-    p[circle], rim[circle], area_c = _circles(
-        index, lon[ping[circle]], lat[ping[circle]], fence[circle], sigma[circle]
-    )
-    p[polygon], rim[polygon], area_p = _polygons(
-        index, lon[ping[polygon]], lat[ping[polygon]], fence[polygon], sigma[polygon]
-    )
-    area_m2 = np.empty(len(ping))
-    area_m2[circle], area_m2[polygon] = area_c, area_p
-    verdict = _verdicts(p, rim, sigma, area_m2, policy)
-    contained = missing & (rim <= 0)
-    verdict[contained], p[contained] = Verdict.IN, 1.0
-    unsure = missing & ~contained
-    verdict[unsure & (verdict == Verdict.IN)] = Verdict.UNDECIDED
-    p[unsure & (verdict != Verdict.OUT)] = 0.0
+    _check_fixes(lon[ping], lat[ping], accuracy_m[ping])
+    lon = normalize_lon(lon)
+    sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)[ping]
+    missing = np.isnan(sigma)
+    sigma[missing] = policy.missing_sigma_m
+    p, rim, held = np.empty(len(ping)), np.empty(len(ping)), np.empty(len(ping), bool)
+    area_m2 = np.where(index.is_circle, np.pi * index.circles.radius_m**2, index.polygons.area_m2)
+    for measure, chosen in ((_circles, index.is_circle[fence]), (_polygons, ~index.is_circle[fence])):
+        some = np.flatnonzero(chosen)
+        p[some], rim[some], held[some] = measure(index, lon, lat, ping[some], fence[some], sigma[some])
+    verdict = _verdicts(p, rim, sigma, area_m2[fence], policy)
+    verdict[missing & (verdict == Verdict.IN)] = Verdict.UNDECIDED
+    verdict[missing & held] = Verdict.IN
+    p[missing & held] = 1.0
     return Judgement(verdict=verdict, p=p, rim_m=rim, sigma_m=sigma)
+
+
+def _check_fixes(lon: Floats, lat: Floats, accuracy_m: Floats) -> None:
+    good = np.isfinite(lon) & (np.abs(lat) <= 90) & ~np.isinf(accuracy_m)
+    if not good.all():
+        pair = int(np.flatnonzero(~good)[0])
+        raise BadCoordinates(
+            f"Pair {pair} has a fix at lon {lon[pair]}, lat {lat[pair]} with accuracy "
+            f"{accuracy_m[pair]} m; admit only finite degrees and metres."
+        )
 
 
 def _verdicts(
     p: Floats, rim_m: Floats, sigma: Floats, area_m2: Floats, policy: CertaintyPolicy
 ) -> NDArray[np.int8]:
-    """The three-way rule; `area_m2` bounds what a fix can reach: P <= 1 - exp(-area / 2 pi sigma²)."""
+    """The three-way rule. No shape of that area has a larger P than the disc around the fix."""
     best_p = -np.expm1(-area_m2 / (2 * np.pi * sigma * sigma))
-    far = np.where(best_p >= policy.enter_p, policy.out_sigma, policy.poor_out_sigma)
+    z = np.where(best_p >= policy.enter_p, policy.out_z, policy.poor_out_z)
     verdict = np.full(len(p), Verdict.UNDECIDED, np.int8)
-    verdict[(p <= policy.exit_p) & (rim_m >= far * sigma)] = Verdict.OUT
+    verdict[(p <= policy.exit_p) & (rim_m >= z * sigma)] = Verdict.OUT
     verdict[p >= policy.enter_p] = Verdict.IN
     return verdict
 
 
 def _circles(
-    index: FenceIndex, lon: Floats, lat: Floats, fence: Ints, sigma: Floats
-) -> tuple[Floats, Floats, Floats]:
-    radius = index.radius_m[fence]
-    centre = distance_m(lon1=index.lon[fence], lat1=index.lat[fence], lon2=lon, lat2=lat)
-    # within a micrometre of the rim is on it, as in matching
-    rim = np.where(np.abs(centre - radius) <= 1e-6, 0.0, centre - radius)
-    p = p_circle(radius_m=radius, distance_m=centre, sigma_m=sigma)
-    return p, rim, np.pi * radius * radius
+    index: FenceIndex, lon: Floats, lat: Floats, ping: Ints, fence: Ints, sigma: Floats
+) -> tuple[Floats, Floats, Bools]:
+    """P, signed metres to the rim, and whether the circle contains the fix."""
+    radius_m = index.circles.radius_m[fence]
+    from_centre_m = index.circles.distance_m(lon=lon, lat=lat, ping=ping, fence=fence)
+    p = p_circle(radius_m=radius_m, distance_m=from_centre_m, sigma_m=sigma)
+    return p, from_centre_m - radius_m, from_centre_m <= radius_m + RIM_TOLERANCE_M
 
 
 def _polygons(
-    index: FenceIndex, lon: Floats, lat: Floats, fence: Ints, sigma: Floats
-) -> tuple[Floats, Floats, Floats]:
-    if not len(fence):
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    edges, area_m2 = _edges(index, lon, lat, fence)
-    p, rim = p_edges(edges, sigma_m=sigma)
-    inside = index.holds_polygon(lon, lat, fence)
-    return p, np.where(inside, -rim, rim), area_m2
-
-
-def _edges(index: FenceIndex, lon: Floats, lat: Floats, fence: Ints) -> tuple[Edges, Floats]:
-    """All edges of every pair's polygon, in the plane of its fix, and the polygons' areas there."""
-    first, count = index.edge_first[fence], index.edge_count[fence]
-    pair = np.repeat(np.arange(len(fence)), count)
-    row = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + first[pair]
-    x1, y1 = _plane(lon[pair], lat[pair], index.edge_ends[row, 0], index.edge_ends[row, 1])
-    x2, y2 = _plane(lon[pair], lat[pair], index.edge_ends[row, 2], index.edge_ends[row, 3])
-    area = np.bincount(pair, x1 * y2 - x2 * y1, len(fence)) / 2
-    return Edges(pair=pair, x1=x1, y1=y1, x2=x2, y2=y2), np.abs(area)
-
-
-def _plane(lon0: Floats, lat0: Floats, lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
-    """Metres east and north of a fix: equirectangular, azimuthal equidistant near the poles.
-
-    Good to 1.6e-4 of P up to 2 km of accuracy (certainty.md §3).
-    """
-    phi = np.radians(lat0)
-    bend = 1 - WGS84.es * np.sin(phi) ** 2
-    north = WGS84.a * (1 - WGS84.es) / bend**1.5
-    east = WGS84.a / np.sqrt(bend) * np.cos(phi)
-    turn = (lon - lon0 + 180.0) % 360.0 - 180.0
-    x, y = np.radians(turn) * east, np.radians(lat - lat0) * north
-    polar = np.flatnonzero(np.abs(lat0) > _POLE_DEG)
-    if len(polar):
-        columns: Any = (lon0[polar], lat0[polar], lon[polar], lat[polar])
-        azimuth, _, metres = WGS84.inv(*columns)
-        x[polar], y[polar] = (
-            metres * np.sin(np.radians(azimuth)),
-            metres * np.cos(np.radians(azimuth)),
+    index: FenceIndex, lon: Floats, lat: Floats, ping: Ints, fence: Ints, sigma: Floats
+) -> tuple[Floats, Floats, Bools]:
+    """P, signed metres to the rim, and whether the polygon contains the fix."""
+    held = index.polygons.hold(lon=lon, lat=lat, ping=ping, fence=fence)
+    p, rim = np.empty(len(ping)), np.empty(len(ping))
+    for some in _portions(index.polygons.count[fence]):
+        at = ping[some]
+        p[some], rim[some] = _weigh(
+            index.polygons, lon[at], lat[at], sigma[some], fence[some], held[some]
         )
-    return x, y
+    return p, np.where(held, 0.0 - rim, rim), held
+
+
+def _weigh(
+    polygons: Polygons, lon: Floats, lat: Floats, sigma: Floats, fence: Ints, held: Bools
+) -> tuple[Floats, Floats]:
+    edges = edges_about(polygons, lon=lon, lat=lat, sigma_m=sigma, fence=fence)
+    return p_edges(edges, sigma_m=sigma, held=held)
+
+
+def _portions(count: Ints) -> Iterator[slice]:
+    """Slices of pairs with at most `_EDGES_AT_ONCE` edges each, or one pair with more."""
+    end = np.cumsum(count)
+    start = 0
+    while start < len(count):
+        before = end[start] - count[start]
+        stop = int(np.searchsorted(end, before + _EDGES_AT_ONCE, side="right"))
+        stop = max(stop, start + 1)
+        yield slice(start, stop)
+        start = stop

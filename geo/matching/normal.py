@@ -14,6 +14,7 @@ from scipy.special import ndtr, owens_t
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 #: a rim this many sigma away settles P to 0 or 1; costs at most 1e-4 (certainty.md §2)
 CIRCLE_REACH = 4.3
@@ -34,7 +35,7 @@ class Edges:
     """The directed edges of many (fix, polygon) pairs, each in the plane of its own fix.
 
     Attributes:
-        pair: the pair that an edge belongs to, ascending; every pair has at least one edge.
+        pair: the pair that an edge belongs to, ascending; a pair without edges has no rim.
         x1, y1, x2, y2: ends in metres east and north of the fix; shells run counter-clockwise,
             holes clockwise.
     """
@@ -44,6 +45,26 @@ class Edges:
     y1: Floats
     x2: Floats
     y2: Floats
+
+    def take(self, rows: Ints) -> Edges:
+        """The chosen edges, in that order."""
+        return Edges(
+            pair=self.pair[rows],
+            x1=self.x1[rows],
+            y1=self.y1[rows],
+            x2=self.x2[rows],
+            y2=self.y2[rows],
+        )
+
+    def moved(self, dx: Floats, dy: Floats) -> Edges:
+        """The edges shifted by metres, one shift each."""
+        return Edges(
+            pair=self.pair,
+            x1=self.x1 + dx,
+            y1=self.y1 + dy,
+            x2=self.x2 + dx,
+            y2=self.y2 + dy,
+        )
 
 
 def p_circle(*, radius_m: Floats, distance_m: Floats, sigma_m: Floats) -> Floats:
@@ -84,7 +105,7 @@ def _boundary_integral(u: Floats, e: Floats) -> Floats:
     return np.clip((along * weight).mean(axis=1), 0.0, 1.0)
 
 
-def p_edges(edges: Edges, *, sigma_m: Floats) -> tuple[Floats, Floats]:
+def p_edges(edges: Edges, *, sigma_m: Floats, held: Bools) -> tuple[Floats, Floats]:
     """P(inside) of polygons and the distance to their rim.
 
     P = W - sum over edges of sgn(h) [T(|h|, t2/|h|) - T(|h|, t1/|h|)] with Owen's T, where h is the
@@ -94,17 +115,31 @@ def p_edges(edges: Edges, *, sigma_m: Floats) -> tuple[Floats, Floats]:
     Args:
         edges: of len(sigma_m) pairs, numbered from 0.
         sigma_m: > 0, one per pair.
+        held: whether the polygon contains the fix: what P tends to far from the rim.
     Returns:
-        P and the metres to the nearest edge (≥ 0), one per pair.
+        P and the metres to the nearest edge (≥ 0; inf without edges), one per pair.
     """
-    sigma = sigma_m[edges.pair]
     from_m2 = _distance2(edges)
     first = np.flatnonzero(np.diff(edges.pair, prepend=-1))
-    rim_m = np.sqrt(np.minimum.reduceat(from_m2, first)) if len(first) else np.zeros(0)
-    nudged = _beside(edges, sigma)
+    rim_m = np.full(len(sigma_m), np.inf)
+    if len(first):
+        rim_m[edges.pair[first]] = np.sqrt(np.minimum.reduceat(from_m2, first))
+    p = held.astype(np.float64)
+    by_rim = rim_m <= EDGE_REACH * sigma_m
+    edge = np.flatnonzero(by_rim[edges.pair])
+    if len(edge):
+        p[by_rim] = _beside_rim(edges.take(edge), from_m2[edge], sigma_m)[by_rim]
+    return p, rim_m
+
+
+def _beside_rim(edges: Edges, from_m2: Floats, sigma_m: Floats) -> Floats:
+    """P of the pairs that these edges belong to, the edge sum itself."""
+    sigma = sigma_m[edges.pair]
+    nudged = edges.moved(-_NUDGE_X * sigma, -_NUDGE_Y * sigma)
     near = np.flatnonzero(from_m2 <= (EDGE_REACH * sigma) ** 2)
-    lost = np.bincount(edges.pair[near], _edge_terms(_take(nudged, near), sigma[near]), len(sigma_m))
-    return np.clip(_crossings(nudged, len(sigma_m)) - lost, 0.0, 1.0), rim_m
+    terms = _edge_terms(nudged.take(near), sigma[near])
+    lost = np.bincount(edges.pair[near], terms, len(sigma_m))
+    return np.clip(_crossings(nudged, len(sigma_m)) - lost, 0.0, 1.0)
 
 
 def _distance2(edges: Edges) -> Floats:
@@ -116,31 +151,10 @@ def _distance2(edges: Edges) -> Floats:
     return np.asarray(x * x + y * y)
 
 
-def _beside(edges: Edges, sigma: Floats) -> Edges:
-    dx, dy = _NUDGE_X * sigma, _NUDGE_Y * sigma
-    return Edges(
-        pair=edges.pair,
-        x1=edges.x1 - dx,
-        y1=edges.y1 - dy,
-        x2=edges.x2 - dx,
-        y2=edges.y2 - dy,
-    )
-
-
-def _take(edges: Edges, rows: Ints) -> Edges:
-    return Edges(
-        pair=edges.pair[rows],
-        x1=edges.x1[rows],
-        y1=edges.y1[rows],
-        x2=edges.x2[rows],
-        y2=edges.y2[rows],
-    )
-
-
 def _crossings(edges: Edges, pairs: int) -> Floats:
     """1 where the ray towards east crosses an odd number of edges, else 0."""
     rows = np.flatnonzero((edges.y1 > 0) != (edges.y2 > 0))
-    e = _take(edges, rows)
+    e = edges.take(rows)
     crossed = (e.x1 * e.y2 - e.x2 * e.y1 > 0) == (e.y2 > e.y1)
     count = np.bincount(e.pair[crossed], minlength=pairs)
     return np.asarray(count % 2, np.float64)

@@ -9,13 +9,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geo.antimeridian import normalize_lon, unwrap
+from geo.antimeridian import unwrap
 from geo.fences.fence import CircleShape, FenceVersion
 from geo.matching.hits import Hits
-from geo.measure import WGS84
-
-#: a point set on a rim by geodesic comes back up to 4e-9 m outside: both ways add a micrometre
-RIM_M = 1e-6
+from geo.measure import RIM_TOLERANCE_M, WGS84
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,16 @@ class PlainIndex:
 
 
 def holds(version: FenceVersion, *, lon: float, lat: float) -> bool:
-    """Whether the fence's shape contains a place, the rim included (product P2)."""
+    """Whether the fence's shape contains a place, the rim included (product P2).
+
+    Longitudes a whole turn apart are the same place, and so are all longitudes at a pole.
+    """
     shape = version.fence.shape
     if isinstance(shape, CircleShape):
         _, _, distance_m = WGS84.inv(shape.lon, shape.lat, lon, lat)
-        return bool(distance_m <= shape.radius_m + RIM_M)
-    east = float(normalize_lon(lon))
+        return bool(distance_m <= shape.radius_m + RIM_TOLERANCE_M)
     geometry = unwrap(shape.geometry)
-    return any(geometry.intersects(shapely.Point(x, lat)) for x in (east, east + 360.0))
+    _, south, _, north = geometry.bounds
+    if abs(lat) == 90:
+        return bool(lat in (south, north))
+    return any(geometry.covers(shapely.Point(x, lat)) for x in (lon - 360, lon, lon + 360))
