@@ -17,7 +17,7 @@ from campaigns.deciding.snapshot import Snapshot
 from campaigns.people.identity import Identity, may_keep_location, person_of
 from geo.matching.certainty import Judgement, Verdict, judge
 from geo.matching.hits import Hits
-from geo.matching.pings import Admission, Floats, Ints, Outcome, PingReason, Pings, admit
+from geo.matching.pings import Admission, Bools, Floats, Ints, Outcome, PingReason, Pings, admit
 from geo.matching.presence import Cause, Event, Fix, Kind, Transition
 from geo.matching.recent import RecentFixes
 from geo.matching.stays import Changes, Key, Stay, advance, backfilled
@@ -88,7 +88,7 @@ def take_pings(
         backfill: history: visits only; nothing is told, nothing is sent (product P11).
     """
     remembered = recent.catch_up(conn)
-    found, refused = _identify(conn, raw, app_id, key_holds_consent)
+    found, refused = _identify(conn, raw, app_id, key_holds=key_holds_consent)
     pings = _columns(raw, found)
     policy = snapshot.presence
     admission = admit(
@@ -96,7 +96,7 @@ def take_pings(
         refused=refused,
         repeated=remembered.repeated(pings),
         staleness_ms=policy.staleness_s * 1000,
-        amend_horizon_ms=_horizon_ms(snapshot, backfill),
+        amend_horizon_ms=_horizon_ms(snapshot, backfill=backfill),
     )
     people = _settle(conn, raw, pings, admission, app_id, found)
     pings = _columns(raw, people)
@@ -127,15 +127,15 @@ def take_pings(
 def match_only(raw: RawPings, snapshot: Snapshot) -> tuple[Hits, Judgement]:
     """Which fences hold each ping, and how certainly, without keeping anything."""
     unknown = _columns(raw, {})
-    everywhere = np.ones(len(unknown), bool)
-    return _match(snapshot, unknown, everywhere)
+    hits = _candidates(snapshot, unknown, np.ones(len(unknown), bool))
+    return hits, _verdicts(snapshot, unknown, hits)
 
 
 # --- 3 identify -------------------------------------------------------------------------------------
 
 
 def _identify(
-    conn: sa.Connection, raw: RawPings, app_id: int, key_holds: bool
+    conn: sa.Connection, raw: RawPings, app_id: int, *, key_holds: bool
 ) -> tuple[dict[str, Device], dict[int, PingReason]]:
     """Who is known already, and the rows refused for want of identity or consent."""
     refused = dict(raw.refused)
@@ -197,7 +197,7 @@ def _columns(raw: RawPings, devices: Mapping[str, Device]) -> Pings:
     )
 
 
-def _horizon_ms(snapshot: Snapshot, backfill: bool) -> int:
+def _horizon_ms(snapshot: Snapshot, *, backfill: bool) -> int:
     # history may be as old as it likes
     return 1 << 60 if backfill else snapshot.presence.amend_horizon_s * 1000
 
@@ -213,49 +213,45 @@ def _stays(conn: sa.Connection, pings: Pings, admission: Admission) -> dict[Key,
 def _judge(
     snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]
 ) -> tuple[Hits, Judgement]:
-    """Verdicts for every fix × the fences near it, and × the fences its device is in."""
-    near, _ = _candidates(snapshot, pings, admission.counts)
-    inside = _inside(snapshot, pings, admission, stays)
-    width = max(len(snapshot.index.versions), 1)
-    pairs = np.unique(
-        np.concatenate([near.ping * width + near.fence, inside.ping * width + inside.fence])
+    """Verdicts for every fix × the fences near it, and × the fences its device is or comes in."""
+    near = _candidates(snapshot, pings, admission.counts)
+    followed = _followed(snapshot, pings, admission, near, stays)
+    hits = Hits.sorted_from(
+        np.concatenate([near.ping, followed.ping]),
+        np.concatenate([near.fence, followed.fence]),
+        fences=len(snapshot.index.versions),
+        unique=True,
     )
-    hits = Hits(ping=pairs // width, fence=pairs % width)
     return hits, _verdicts(snapshot, pings, hits)
 
 
-def _match(
-    snapshot: Snapshot, pings: Pings, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> tuple[Hits, Judgement]:
-    hits, _ = _candidates(snapshot, pings, rows)
-    return hits, _verdicts(snapshot, pings, hits)
-
-
-def _candidates(
-    snapshot: Snapshot, pings: Pings, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> tuple[Hits, Ints]:
+def _candidates(snapshot: Snapshot, pings: Pings, rows: Bools) -> Hits:
     wanted = np.flatnonzero(rows)
     some = pings.take(wanted)
     hits = snapshot.index.candidates(
         lon=some.lon, lat=some.lat, at_ms=some.at_ms, accuracy_m=some.accuracy_m
     )
-    return Hits(ping=wanted[hits.ping], fence=hits.fence), wanted
+    return Hits(ping=wanted[hits.ping], fence=hits.fence)
 
 
-def _inside(snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]) -> Hits:
-    """Each fix × the fence versions, live at its instant, of the fences its device is in."""
+def _followed(
+    snapshot: Snapshot, pings: Pings, admission: Admission, near: Hits, stays: Mapping[Key, Stay]
+) -> Hits:
+    """Each fix × the fence versions, live at its instant, of the fences its device is or comes in.
+
+    A device that comes in by this batch may leave by it: all its fixes of the batch are judged.
+    """
     index = snapshot.index
+    keys = {key for key, stay in stays.items() if stay.live.inside}
+    keys.update(zip(pings.device[near.ping].tolist(), index.fence_id[near.fence].tolist(), strict=True))
     versions: dict[int, list[int]] = {}
-    for (device, fence_id), stay in stays.items():
-        if stay.live.inside:
-            versions.setdefault(device, []).extend(index.rows_of(fence_id))
-    of_inside = admission.counts & np.isin(pings.device, np.array(list(versions), np.int64))
-    pairs = [
-        (row, fence)
-        for row in np.flatnonzero(of_inside).tolist()
-        for fence in versions[int(pings.device[row])]
-    ]
-    ping, fence = np.array(pairs, np.int64).reshape(-1, 2).T
+    for device, fence_id in keys:
+        versions.setdefault(device, []).extend(index.rows_of(fence_id))
+    followed = admission.counts & np.isin(pings.device, np.array(list(versions), np.int64))
+    rows = np.flatnonzero(followed)
+    fences = [versions[device] for device in pings.device[rows].tolist()]
+    ping = np.repeat(rows, [len(listed) for listed in fences])
+    fence = np.array([row for listed in fences for row in listed], np.int64)
     at_ms = pings.at_ms[ping]
     live = (index.live_from_ms[fence] <= at_ms) & (at_ms < index.live_until_ms[fence])
     return Hits(ping=ping[live], fence=fence[live])
@@ -367,7 +363,7 @@ def _cause(snapshot: Snapshot, event: Event, fence: int, seen_ms: int | None) ->
     if event.kind is not Kind.ENTER or seen_ms is None:
         return event.cause
     version = snapshot.index.versions[fence]
-    drawn_since = seen_ms < version.live_from_ms <= event.fix.at_ms
+    drawn_since = seen_ms <= version.live_from_ms <= event.fix.at_ms
     within_gap = event.fix.at_ms - seen_ms <= snapshot.presence.gap_s * 1000
     return Cause.FENCE_EDIT if drawn_since and within_gap else event.cause
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -137,8 +137,9 @@ def insert_new(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> int
     """Insert rows, leaving out those whose key stands already; returns how many were new."""
     if not rows:
         return 0
-    statement = _insert(conn, table).on_conflict_do_nothing()
-    return conn.execute(statement, [dict(row) for row in rows]).rowcount
+    first_key = next(iter(table.primary_key))
+    statement = _insert(conn, table).on_conflict_do_nothing().returning(first_key)
+    return len(conn.execute(statement, [dict(row) for row in rows]).all())
 
 
 def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -168,4 +169,4 @@ def delete_keys(conn: sa.Connection, table: sa.Table, keys: Iterable[Row]) -> No
 def _insert(conn: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     if conn.dialect.name == "postgresql":
         return postgresql.insert(table)
-    return cast("sqlite.Insert", sqlite.insert(table))
+    return sqlite.insert(table)

@@ -23,7 +23,13 @@ def pings(**columns):
         "platform": 0,
         "mocked": False,
     } | columns
-    kinds = {"device": np.int64, "at_ms": np.int64, "now_ms": np.int64, "platform": np.int8, "mocked": bool}
+    kinds = {
+        "device": np.int64,
+        "at_ms": np.int64,
+        "now_ms": np.int64,
+        "platform": np.int8,
+        "mocked": bool,
+    }
     return Pings(**{k: np.array([v], kinds.get(k, np.float64)) for k, v in row.items()})
 
 

@@ -26,7 +26,15 @@ def batch(rows):
 def test_a_ping_is_repeated_when_device_instant_and_place_are_the_same():
     recent = RecentFixes(keep_ms=1000)
     recent.remember([1], [10], [127.0], [0.0])
-    rows = [(1, 10, 127.0), (1, 10, 127.1), (2, 10, 127.0), (1, 11, 127.0), (2, 10, 127.0), (-1, 5, 1), (-1, 5, 1)]
+    rows = [
+        (1, 10, 127.0),
+        (1, 10, 127.1),
+        (2, 10, 127.0),
+        (1, 11, 127.0),
+        (2, 10, 127.0),
+        (-1, 5, 1),
+        (-1, 5, 1),
+    ]
     assert recent.repeated(batch(rows)).tolist() == [True, False, False, False, True, False, False]
 
 
