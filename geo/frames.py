@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import geopandas
 import pyogrio
-import shapely
+import pyproj.exceptions
+import shapely.geometry
 
 from geo.areas import AreaLayer, Repair, repaired
 from geo.errors import NearcastError
-from geo.fences.fence import Fence, PolygonShape
-from geo.measure import circle_ring
+from geo.fences.fence import CircleShape, Fence
+from geo.fences.shapes import to_geojson
 
 WGS84_EPSG = 4326
+
+#: what may lie in a zipped Shapefile; GDAL would also open a .vrt, which reads other files
+_ZIPPED = {".shp", ".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qmd", ".xml", ".txt"}
+_FORMATS = "GeoJSON, GeoPackage, KML or a zipped Shapefile"
 
 
 class LayerUnreadable(NearcastError):
@@ -23,14 +30,33 @@ class LayerUnreadable(NearcastError):
     code = "layer_unreadable"
 
 
-def read_frame(data: bytes, *, layer: str | None = None) -> geopandas.GeoDataFrame:
-    """A frame from the bytes of a GeoJSON, GeoPackage, KML or zipped Shapefile."""
+def read_frame(
+    data: bytes, *, layer: str | None = None, encoding: str | None = None
+) -> geopandas.GeoDataFrame:
+    """A frame from the bytes of a GeoJSON, GeoPackage, KML or zipped Shapefile.
+
+    Args:
+        layer: which one, where the file holds several.
+        encoding: of a Shapefile without .cpg, e.g. `cp949`.
+    Raises:
+        LayerUnreadable: another format, a damaged file, no geometry, or several layers and none
+            named (the message lists them).
+    """
+    _check_format(data)
     try:
-        return geopandas.read_file(io.BytesIO(data), layer=layer, engine="pyogrio")
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise LayerUnreadable(
-            f"The file is no GeoJSON, GeoPackage, KML or zipped Shapefile: {error}"
-        ) from error
+        there = [str(name) for name in pyogrio.list_layers(data)[:, 0]]
+        if layer is None and len(there) > 1:
+            raise LayerUnreadable(f"The file has several layers, name one: {', '.join(there)}.")
+        frame = geopandas.read_file(
+            io.BytesIO(data), engine="pyogrio", layer=layer or there[0], encoding=encoding
+        )
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise LayerUnreadable(f"The file cannot be read as {_FORMATS}: {error}") from error
+    except (IndexError, ValueError, LookupError) as error:
+        raise LayerUnreadable(f"The file is damaged or in another encoding: {error}") from error
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise LayerUnreadable("The file has no geometry.")
+    return frame
 
 
 def layer_of(
@@ -40,7 +66,7 @@ def layer_of(
     code_column: str | None = None,
     crs: str | None = None,
 ) -> tuple[AreaLayer, list[Repair]]:
-    """Areas from a frame, reprojected to WGS84.
+    """Areas from a frame, reprojected to WGS84; invalid ones mended and reported.
 
     Args:
         crs: e.g. `EPSG:5181`, where the file itself does not say.
@@ -55,32 +81,70 @@ def layer_of(
         if column not in frame.columns:
             there = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
             raise LayerUnreadable(f"There is no column '{column}'. The file has: {there}.")
-    known = frame if frame.crs is not None else frame.set_crs(crs)
-    placed = known.to_crs(WGS84_EPSG)
-    codes = placed[code_column].astype(str) if code_column else [None] * len(placed)
-    return repaired(list(placed.geometry), list(placed[name_column].astype(str)), list(codes))
+    placed = _placed(frame, crs)
+    names = [_text(value) or "" for value in placed[name_column]]
+    codes = [_text(value) for value in placed[code_column]] if code_column else [None] * len(placed)
+    return repaired(list(placed.geometry), names, codes)
 
 
 def fences_to_frame(fences: Sequence[Fence]) -> geopandas.GeoDataFrame:
-    """A GeoDataFrame (WGS84) of fences for notebooks; circles come as 64-gons for drawing."""
-    rows = [
-        {
-            "name": fence.name,
-            "external_id": fence.external_id,
-            "brand": fence.brand,
-            "category": fence.category,
-            "groups": list(fence.groups),
-            "tags": list(fence.tags),
-            "radius_m": getattr(fence.shape, "radius_m", None),
-        }
-        for fence in fences
-    ]
-    shapes = [
-        fence.shape.geometry
-        if isinstance(fence.shape, PolygonShape)
-        else shapely.Polygon(
-            circle_ring(lon=fence.shape.lon, lat=fence.shape.lat, radius_m=fence.shape.radius_m)
+    """A GeoDataFrame (WGS84) of fences for notebooks; circles come as 64-gons for drawing.
+
+    `radius_m` is NaN for polygons. An empty sequence gives an empty frame with all columns.
+    """
+    columns: dict[str, list[object]] = {
+        "name": [fence.name for fence in fences],
+        "external_id": [fence.external_id for fence in fences],
+        "brand": [fence.brand for fence in fences],
+        "category": [fence.category for fence in fences],
+        "store": [fence.store for fence in fences],
+        "groups": [list(fence.groups) for fence in fences],
+        "tags": [list(fence.tags) for fence in fences],
+        "radius_m": [
+            fence.shape.radius_m if isinstance(fence.shape, CircleShape) else float("nan")
+            for fence in fences
+        ],
+    }
+    shapes = [shapely.geometry.shape(to_geojson(fence.shape)) for fence in fences]
+    return geopandas.GeoDataFrame(columns, geometry=shapes, crs=WGS84_EPSG)
+
+
+def _placed(frame: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:
+    try:
+        known = frame if frame.crs is not None else frame.set_crs(crs)
+        return known.to_crs(WGS84_EPSG)
+    except pyproj.exceptions.CRSError as error:
+        raise LayerUnreadable(f"'{crs}' is no coordinate system. Write it like EPSG:5181.") from error
+
+
+def _text(value: object) -> str | None:
+    """A cell as text; None for an empty one (NaN is not itself)."""
+    if value is None or value != value:
+        return None
+    # a code column with gaps comes as float: 11110.0 is 11110
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _check_format(data: bytes) -> None:
+    """Let only the four formats through to GDAL, which would open far more."""
+    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith((b"{", b"SQLite format 3\0")):
+        return
+    if head.startswith(b"PK"):
+        _check_zip(data)
+    elif not (head.startswith(b"<") and b"<kml" in head):
+        raise LayerUnreadable(f"This is none of {_FORMATS}.")
+
+
+def _check_zip(data: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise LayerUnreadable("The zip file is damaged.") from error
+    own = [name for name in names if name.parts[0] != "__MACOSX"]
+    strange = [str(name) for name in own if name.suffix.lower() not in _ZIPPED]
+    if strange or not any(name.suffix.lower() == ".shp" for name in own):
+        raise LayerUnreadable(
+            f"The zip holds no Shapefile or something else too: {', '.join(strange[:5]) or 'no .shp'}."
         )
-        for fence in fences
-    ]
-    return geopandas.GeoDataFrame(rows, geometry=shapes, crs=WGS84_EPSG)

@@ -11,7 +11,7 @@ from geo.errors import NearcastError
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MINUTES_A_DAY = 24 * 60
-_SPAN = re.compile(r"^([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)$")
+_SPAN = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
 
 
 class InvalidHours(NearcastError):
@@ -42,7 +42,7 @@ class WeeklyHours:
         for day, texts in week.items():
             if day not in WEEKDAYS:
                 raise InvalidHours(f"'{day}' is no weekday; use one of {', '.join(WEEKDAYS)}.")
-            if isinstance(texts, str):
+            if isinstance(texts, str) or not isinstance(texts, Sequence):
                 raise InvalidHours(f'{day}: give a list of spans such as ["09:00-18:00"].')
             for text in texts:
                 spans.extend(_read_span(WEEKDAYS.index(day), text))
@@ -63,7 +63,7 @@ class WeeklyHours:
 
 
 def _read_span(day: int, text: str) -> list[tuple[int, int, int]]:
-    found = _SPAN.match(text) if isinstance(text, str) else None
+    found = _SPAN.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise InvalidHours(f"{WEEKDAYS[day]}: '{text}' is no span; write it like 09:00-18:00.")
     start, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4]))
