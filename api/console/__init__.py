@@ -1,0 +1,1 @@
+"""The console: pages for people; today the report with its map picture."""
