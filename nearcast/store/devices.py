@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -118,8 +119,8 @@ _UPDATE = (
 )
 
 
-def _device(row: sa.Row[tuple[int, str, str, str, bool, bool, bool]]) -> Device:
-    id_, key, ad_id, user_id, location, marketing, night = row
+def _device(row: sa.Row[Any]) -> Device:
+    id_, key, ad_id, user_id, location, marketing, night = tuple(row)
     return Device(
         id=id_,
         key=key,
