@@ -14,8 +14,10 @@ _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200d\u2060\ufeff\ud800-\udfff]")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
-_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[;|\n,]|\Z)|([^;|\n]+))')
+_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[;|\n]|\Z)|([^;|\n]+))')
+_ITEM_OR_COMMA = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[;|\n,]|\Z)|([^;|\n,]+))')
 _EXCEL_DAY_0 = datetime(1899, 12, 30)  # noqa: DTZ001 - Excel's serial day 0, which has no zone
+_EXCEL_MARCH_1900 = 61
 _DAY = timedelta(days=1)
 
 
@@ -28,8 +30,11 @@ def as_text(cell: Cell) -> str | None:
     match cell:
         case None:
             return None
+        case str() if cell.isascii() and cell.isprintable():
+            return cell.strip() or None
         case str():
-            text = unicodedata.normalize("NFC", _SPACES.sub(" ", _INVISIBLE.sub("", cell)))
+            broken = cell.replace("\r\n", "\n").replace("\r", "\n")
+            text = unicodedata.normalize("NFC", _SPACES.sub(" ", _INVISIBLE.sub("", broken)))
             return text.strip() or None
         case bool():
             return "TRUE" if cell else "FALSE"
@@ -92,9 +97,10 @@ def excel_serial(cell: datetime | date | time | timedelta) -> float:
             span = timedelta(hours=cell.hour, minutes=cell.minute, seconds=cell.second)
             return round((span + timedelta(microseconds=cell.microsecond)) / _DAY, 7)
         case datetime():
-            return round((cell - _EXCEL_DAY_0) / _DAY, 7)
+            serial = round((cell - _EXCEL_DAY_0) / _DAY, 7)
         case date():
-            return float((cell - _EXCEL_DAY_0.date()).days)
+            serial = float((cell - _EXCEL_DAY_0.date()).days)
+    return serial if serial >= _EXCEL_MARCH_1900 else serial - 1
 
 
 def read_number(cell: Cell, *, thousands: bool) -> float:
@@ -127,10 +133,13 @@ def number_of_text(text: str, *, thousands: bool) -> float | None:
     return number if abs(number) < 1e300 else None
 
 
-def split_list(text: str) -> tuple[str, ...]:
-    """Items between `;`, `|` or line breaks, stripped, each once; an item in quotes is kept whole."""
+def split_list(text: str, *, commas: bool = False) -> tuple[str, ...]:
+    """Items between `;`, `|`, line breaks and, if so wished, commas; stripped, each once.
+
+    An item in quotation marks is kept whole, as `join_list` writes it.
+    """
     items: dict[str, None] = {}
-    for quoted, bare in _ITEM.findall(text):
+    for quoted, bare in (_ITEM_OR_COMMA if commas else _ITEM).findall(text):
         item = (quoted.replace('""', '"') if quoted else bare).strip()
         if item:
             items[item] = None
@@ -138,8 +147,8 @@ def split_list(text: str) -> tuple[str, ...]:
 
 
 def join_list(items: Sequence[str]) -> str:
-    """What `split_list` reads back."""
-    return "; ".join(_quoted(item) if re.search(r'[;|\n"]', item) else item for item in items)
+    """What `split_list` reads back, with and without commas."""
+    return "; ".join(_quoted(item) if re.search(r'[;|\n",]', item) else item for item in items)
 
 
 def _quoted(item: str) -> str:

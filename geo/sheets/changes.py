@@ -153,6 +153,4 @@ def _line(
     before = existing[place]
     after = merge(before, thing)
     state = State.SAME if after == before else State.CHANGED
-    return Change(
-        state=state, row=row, before=before, after=after, place=place, problems=problems
-    )
+    return Change(state=state, row=row, before=before, after=after, place=place, problems=problems)

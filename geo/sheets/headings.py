@@ -101,13 +101,9 @@ def _key_of(cell: Cell) -> str:
     return heading_key(cell) if isinstance(cell, str) else ""
 
 
-def _headings(
-    table: Table, number: int, row: Row, known: Mapping[str, tuple[int, str]]
-) -> Headings:
+def _headings(table: Table, number: int, row: Row, known: Mapping[str, tuple[int, str]]) -> Headings:
     """Which heading serves which column; the strongest alias wins, then the leftmost."""
-    ranked = sorted(
-        (*known[key], index) for index, key in enumerate(map(_key_of, row)) if key in known
-    )
+    ranked = sorted((*known[key], index) for index, key in enumerate(map(_key_of, row)) if key in known)
     places: dict[str, int] = {}
     for _, name, index in ranked:
         places.setdefault(name, index)
@@ -132,9 +128,7 @@ def _headings(
     )
 
 
-def read_records(
-    table: Table, headings: Headings, columns: Sequence[Column]
-) -> Iterator[Record]:
+def read_records(table: Table, headings: Headings, columns: Sequence[Column]) -> Iterator[Record]:
     """Every row below the headings that is not blank, all its cells cleaned, all faults kept.
 
     In a CSV a row with more values than headings is a fault of its own (`extra_cells`): mostly a
@@ -163,9 +157,7 @@ def _record(
             problems.append(problem_at(table, headings, number, column.name, fault))
     if table.delimiter is not None and len(row) > headings.width:
         problems.append(_extra_cells(table, headings, number, row))
-    return Record(
-        row=number, values=values, refused=frozenset(refused), problems=tuple(problems)
-    )
+    return Record(row=number, values=values, refused=frozenset(refused), problems=tuple(problems))
 
 
 def problem_at(

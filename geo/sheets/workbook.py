@@ -149,9 +149,7 @@ def read(
     return filled
 
 
-def read_csv(
-    data: bytes, *, encoding: str | None = None, limits: SheetLimits | None = None
-) -> Table:
+def read_csv(data: bytes, *, encoding: str | None = None, limits: SheetLimits | None = None) -> Table:
     """A CSV file as a table; see `encoding.decode` and `delimited.read_delimited`."""
     limits = limits or SheetLimits()
     decoded = decode(data, encoding=encoding)

@@ -127,9 +127,7 @@ def _too_large(what: str, what_ko: str) -> SheetRefused:
 
 
 def _too_slow(seconds: float) -> SheetRefused:
-    return _too_large(
-        f"takes longer than {seconds:g} s to read", f"읽는 데 {seconds:g}초 넘게 걸림"
-    )
+    return _too_large(f"takes longer than {seconds:g} s to read", f"읽는 데 {seconds:g}초 넘게 걸림")
 
 
 def _too_heavy(limits: SheetLimits) -> SheetRefused:
