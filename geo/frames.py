@@ -47,8 +47,10 @@ def read_frame(
         there = [str(name) for name in pyogrio.list_layers(data)[:, 0]]
         if layer is None and len(there) > 1:
             raise LayerUnreadable(f"The file has several layers, name one: {', '.join(there)}.")
+        # a GeoJSON without a name is called after its file in memory, another one at each read
+        chosen = {} if layer is None else {"layer": layer}
         frame = geopandas.read_file(
-            io.BytesIO(data), engine="pyogrio", layer=layer or there[0], encoding=encoding
+            io.BytesIO(data), engine="pyogrio", encoding=encoding, **chosen
         )
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise LayerUnreadable(f"The file cannot be read as {_FORMATS}: {error}") from error
