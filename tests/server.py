@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -26,7 +27,7 @@ def free_port() -> int:
 
 
 class Server:
-    """One running server. `stop` asks it to end, `kill` cuts it off in the middle of whatever it does."""
+    """One running server. `stop` asks it to end, `kill` cuts it off in the midst of its work."""
 
     def __init__(
         self, database_url: str, folder: Path, *, clock: str = "wall", port: int | None = None
@@ -98,7 +99,7 @@ class Server:
         self._process.wait(20)
         self._process = None
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

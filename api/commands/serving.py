@@ -1,0 +1,89 @@
+"""`nearcast serve`, `worker`, `migrate`, `openapi`, `demo`: what runs the service."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+
+from api.commands.opening import make_folder, opened
+from api.commands.printing import json_option, print_json
+
+CLOCKS = ("wall", "replay")
+
+
+@click.command()
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to the newest tables; the first time, found the workspace and its app."""
+    from api.settings import Settings
+    from nearcast.services.clocks import WallClock
+    from nearcast.services.manage_workspace import found_installation
+    from nearcast.store import workspaces
+    from nearcast.store.engine import in_transaction, make_engine, reading
+    from nearcast.store.migrate import current, upgrade
+
+    settings = Settings.from_env()
+    make_folder(settings.database_url)
+    engine = make_engine(settings.database_url)
+    before = current(engine)
+    upgrade(engine)
+    now_ms = WallClock().now_ms()
+    workspace_id = in_transaction(engine, lambda conn: found_installation(conn, now_ms=now_ms))
+    keys = reading(engine, lambda conn: workspaces.keys_of(conn, workspace_id))
+    revision = current(engine)
+    shown = engine.url.render_as_string(hide_password=True)
+    engine.dispose()
+    if as_json:
+        print_json({"database": shown, "before": before, "revision": revision})
+        return
+    click.echo(f"{shown} is at revision {revision}" + (" already." if before == revision else "."))
+    if not keys:
+        click.echo("There is no API key yet. Make one: nearcast keys create --holds-consent")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--clock", type=click.Choice(CLOCKS), help="replay: now is the newest ping's time.")
+@click.option(
+    "--threads", default=8, show_default=True, type=click.IntRange(1, 256), help="Blocking threads."
+)
+def serve(host: str, port: int, clock: str | None, threads: int) -> None:
+    """Serve the API and the console."""
+    os.environ.setdefault("NEARCAST_PUBLIC_URL", f"http://{host}:{port}")
+    if clock:
+        os.environ["NEARCAST_CLOCK"] = clock
+    with opened():  # a fault of the settings or the database is told here, not by a child process
+        pass
+    run_server(host=host, port=port, threads=threads)
+
+
+def run_server(*, host: str, port: int, threads: int) -> None:
+    """Serve until a signal ends it; settings reach the serving process by the environment."""
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    click.echo(f"Nearcast listens at http://{host}:{port} (end with Ctrl-C)", err=True)
+    Granian(
+        "api.app:create_app",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=host,
+        port=port,
+        workers=1,  # SQLite has one writer; for more processes see docs/reference.md
+        blocking_threads=threads,
+        log_access=False,
+        websockets=False,
+    ).serve()
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the HTTP interface."""
+    from api.app import create_app
+
+    app = create_app()
+    with app.test_client() as client:
+        click.echo(json.dumps(client.get("/openapi.json").get_json(), ensure_ascii=False, indent=2))
