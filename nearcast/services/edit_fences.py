@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import sqlalchemy as sa
 import tzfpy
 
-from campaigns.campaign.plans import Feature, Plan, opens
+from campaigns.campaign.plans import LEAST_PLAN, Feature, Plan, opens
 from geo.antimeridian import unwrap
+from geo.areas import AreaLayer
 from geo.fences.fence import CircleShape, Fence, Shape
 from geo.fences.shapes import representative_point
 from geo.measure import circle_box
@@ -21,6 +23,7 @@ from nearcast.services.ids import public
 from nearcast.store import areas as area_store
 from nearcast.store import campaigns as campaign_store
 from nearcast.store import fences, workspaces
+from nearcast.store import groups as group_store
 from nearcast.store.fences import StoredFence
 
 MAX_METADATA_KEYS = 16  # product F5
@@ -121,13 +124,12 @@ def delete_fences(
     actor: str,
 ) -> None:
     """Delete fences; one that a living campaign names is kept, and the campaign is named."""
-    for stored in found:
-        users = campaign_store.using_fence(conn, stored.id)
-        if users:
-            names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row in users)
-            raise NotAllowedNow(
-                f"{public('fnc', stored.id)} is used by {names}. End the campaign or take the fence out."
-            )
+    users = campaign_store.using_fences(conn, {stored.id for stored in found})
+    if users:
+        names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row in users)
+        raise NotAllowedNow(f"Used by {names}. End the campaign, or take the fence out of it.")
+    if not found:
+        return
     fences.mark_deleted(conn, [stored.id for stored in found], now_ms=now_ms)
     workspaces.bump(conn, workspace_id)
     workspaces.note(
@@ -139,6 +141,14 @@ def delete_fences(
         what=",".join(public("fnc", stored.id) for stored in found[:20]),
         detail={"fences": len(found)},
     )
+
+
+def require_plan(plan: Plan, feature: Feature) -> None:
+    """Refuse unless a plan opens a feature, naming the plan that does."""
+    if not opens(plan, feature):
+        name = feature.value.replace("_", " ")
+        needed = LEAST_PLAN[feature].value.title()
+        raise PlanRequired(f"{name.capitalize()} need the plan {needed}; this is {plan.value.title()}.")
 
 
 def time_zone_of(shape: Shape) -> str:
@@ -154,24 +164,41 @@ def time_zone_of(shape: Shape) -> str:
 
 def link_areas(conn: sa.Connection, shapes: Mapping[int, Shape], workspace_id: int) -> None:
     """Note which areas of the workspace's layers hold each fence's representative point (F10)."""
-    layer, serials = area_store.load(conn, workspace_id)
-    if not serials or not shapes:
+    if not shapes:
         return
-    places = np.array([representative_point(shape) for shape in shapes.values()])
-    point, area = layer.holding(lon=places[:, 0], lat=places[:, 1])
-    fence_ids = list(shapes)
-    held: dict[int, list[int]] = {fence_id: [] for fence_id in fence_ids}
-    for p, a in zip(point.tolist(), area.tolist(), strict=True):
-        held[fence_ids[p]].append(serials[a])
-    fences.set_areas(conn, held)
+    layer, serials = _layers(conn, workspace_id)
+    held: dict[int, list[int]] = {fence_id: [] for fence_id in shapes}
+    if serials:
+        places = np.array([representative_point(shape) for shape in shapes.values()])
+        point, area = layer.holding(lon=places[:, 0], lat=places[:, 1])
+        fence_ids = list(shapes)
+        for p, a in zip(point.tolist(), area.tolist(), strict=True):
+            held[fence_ids[p]].append(serials[a])
+    area_store.set_of_fences(conn, held)
+
+
+#: layers are read often and change seldom: those used last stay decoded
+_MAX_LAYERS_KEPT = 8
+_kept_layers: dict[tuple[object, ...], tuple[AreaLayer, list[int]]] = {}
+
+
+def _layers(conn: sa.Connection, workspace_id: int) -> tuple[AreaLayer, list[int]]:
+    key = (str(conn.engine.url), workspace_id, area_store.version(conn, workspace_id))
+    found = _kept_layers.get(key)
+    if found is None:
+        found = area_store.load(conn, workspace_id)
+        if len(_kept_layers) >= _MAX_LAYERS_KEPT:
+            _kept_layers.clear()
+        _kept_layers[key] = found
+    return found
 
 
 def _check(conn: sa.Connection, wanted: Sequence[Wanted], workspace_id: int, plan: Plan) -> None:
     errors = [error for w in wanted for error in _faults(w.fence)]
     if errors:
         raise Invalid(errors=errors)
-    if any(w.fence.groups for w in wanted) and not opens(plan, Feature.FENCE_GROUPS):
-        raise PlanRequired("Groups of fences need the plan Basic or Premium.")
+    if any(w.fence.groups for w in wanted):
+        require_plan(plan, Feature.FENCE_GROUPS)
     keys = [w.fence.external_id for w in wanted if w.fence.external_id]
     if len(set(keys)) < len(keys):
         raise AlreadyExists("The same external_id is given twice.")
@@ -210,7 +237,7 @@ def _same(a: Fence, b: Fence) -> bool:
     return a.shape.geometry.normalize() == b.shape.geometry.normalize()
 
 
-def _row(w: Wanted, workspace_id: int, now_ms: int, campaign_id: int | None) -> dict[str, object]:
+def _row(w: Wanted, workspace_id: int, now_ms: int, campaign_id: int | None) -> dict[str, Any]:
     shape = w.fence.shape
     if isinstance(shape, CircleShape):
         box = tuple(circle_box(lon=shape.lon, lat=shape.lat, radius_m=shape.radius_m))
@@ -239,13 +266,13 @@ def _current(row: Mapping[str, object]) -> dict[str, object]:
 
 
 def _link(conn: sa.Connection, saved: Mapping[int, Fence], workspace_id: int, now_ms: int) -> None:
-    groups = fences.ensure_groups(
+    groups = group_store.ensure(
         conn,
         workspace_id=workspace_id,
         names=[name for fence in saved.values() for name in fence.groups],
         now_ms=now_ms,
     )
-    fences.set_groups(
+    group_store.set_of_fences(
         conn, {fence_id: [groups[g] for g in set(fence.groups)] for fence_id, fence in saved.items()}
     )
     link_areas(conn, {fence_id: fence.shape for fence_id, fence in saved.items()}, workspace_id)

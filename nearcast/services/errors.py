@@ -60,6 +60,18 @@ class NotAllowedNow(NearcastError):
     code = "not_allowed_now"
 
 
+class StillRunning(NearcastError):
+    """A request with this Idempotency-Key is still being worked on; ask again in a moment."""
+
+    code = "still_running"
+
+
+class IdempotencyKeyReused(NearcastError):
+    """This Idempotency-Key came before with another request; use a new one for each."""
+
+    code = "idempotency_key_reused"
+
+
 class Invalid(NearcastError):
     """Something in the input is not right."""
 

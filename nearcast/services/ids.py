@@ -18,6 +18,7 @@ KINDS = {
     "dev": "device",
 }
 _MAX_SERIAL = 2**63 - 1
+_MAX_DIGITS = len(str(_MAX_SERIAL))
 
 
 def public(kind: str, serial: int) -> str:
@@ -28,6 +29,8 @@ def public(kind: str, serial: int) -> str:
 def parse(kind: str, text: str) -> int:
     """The serial of a public id of one kind; `NotFound` for anything else."""
     prefix, _, digits = text.partition("_")
-    if prefix != kind or not (digits.isascii() and digits.isdigit()) or int(digits) > _MAX_SERIAL:
+    # the length first: int() refuses very long texts with an error of its own
+    readable = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+    if prefix != kind or not readable or int(digits) > _MAX_SERIAL:
         raise NotFound(f"There is no {KINDS[kind]} '{text[:40]}'. Its id looks like {kind}_12.")
     return int(digits)

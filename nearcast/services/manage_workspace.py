@@ -8,22 +8,23 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from campaigns.campaign.plans import Feature, Plan, opens
+from campaigns.campaign.plans import Feature, Plan
 from campaigns.people.identity import normal_ad_id
+from nearcast.services.addresses import is_web_address
+from nearcast.services.edit_fences import require_plan
 from nearcast.services.errors import (
     FieldError,
     Forbidden,
     Invalid,
+    NotAllowedNow,
     NotFound,
-    PlanRequired,
     Unauthorized,
 )
 from nearcast.services.ids import public
-from nearcast.store import workspaces
+from nearcast.store import campaigns, workspaces
 
 KEY_PREFIX = "nck_"
 TEST_DEVICE_DAYS = 30  # product T1
@@ -62,15 +63,14 @@ class Principal:
         """How the audit log names it."""
         return public("key", self.key_id)
 
-    def require(self, scope: Scope) -> None:
+    def require(self, scope: str) -> None:
         """Refuse unless the key has a scope; `admin` has all."""
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+        if Scope(scope) not in self.scopes and Scope.ADMIN not in self.scopes:
             raise Forbidden(f"This needs a key with the scope '{scope}'.")
 
     def require_plan(self, feature: Feature) -> None:
         """Refuse unless the workspace's plan opens a feature."""
-        if not opens(self.plan, feature):
-            raise PlanRequired(f"'{feature.value}' needs the plan Basic or Premium.")
+        require_plan(self.plan, feature)
 
 
 def found_installation(conn: sa.Connection, *, now_ms: int) -> int:
@@ -235,10 +235,9 @@ def add_webhook(
     actor: str,
 ) -> tuple[int, str]:
     """A new endpoint: its serial, and the secret that signs what is sent there, shown once."""
-    parts = urlsplit(url)
     schemes = ("https", "http") if allow_http else ("https",)
-    if parts.scheme not in schemes or not parts.hostname or parts.username:
-        message = f"'{url[:80]}' is no {' or '.join(schemes)} address without a user name."
+    if not is_web_address(url, schemes=schemes):
+        message = f"A webhook is an address such as {schemes[0]}://shop.example/hook, no user name."
         raise Invalid(errors=[FieldError(pointer="/url", code="bad_url", message=message)])
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     serial = workspaces.add_webhook(
@@ -257,9 +256,13 @@ def remove_webhook(
     now_ms: int,
     actor: str,
 ) -> None:
-    """Remove an endpoint; what waits for it fails."""
+    """Remove an endpoint; one that a living campaign sends to is kept, and the campaign is named."""
     if serial not in {row["id"] for row in workspaces.webhooks_of(conn, list(app_ids))}:
         raise NotFound(f"There is no webhook '{public('whk', serial)}'.")
+    users = campaigns.using_webhook(conn, serial)
+    if users:
+        names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row in users)
+        raise NotAllowedNow(f"Used by {names}. End the campaign, or give it another webhook.")
     workspaces.delete_webhook(conn, serial, now_ms)
     _note(conn, workspace_id, now_ms, actor, "webhook.removed", public("whk", serial))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import shapely
 import sqlalchemy as sa
 
 from geo.areas import Area, AreaLayer
-from nearcast.store.engine import among, insert_new
+from nearcast.store.engine import among, delete_keys, insert_new
 from nearcast.store.tables import area, area_layer, fence_area
 
 
@@ -40,6 +40,13 @@ def layers(conn: sa.Connection, workspace_id: int) -> list[sa.RowMapping]:
     return list(conn.execute(query).mappings())
 
 
+def version(conn: sa.Connection, workspace_id: int) -> tuple[tuple[int, str, int, int], ...]:
+    """What tells whether the layers are those that were loaded before; () where there are none."""
+    return tuple(
+        (row["id"], row["name"], row["created_ms"], row["areas"]) for row in layers(conn, workspace_id)
+    )
+
+
 def load(conn: sa.Connection, workspace_id: int) -> tuple[AreaLayer, list[int]]:
     """All areas of a workspace's layers as one layer, and their serials, row by row."""
     query = (
@@ -57,14 +64,26 @@ def load(conn: sa.Connection, workspace_id: int) -> tuple[AreaLayer, list[int]]:
     return AreaLayer(areas), [row.id for row in rows]
 
 
-def names(conn: sa.Connection, area_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Area → its layer's kind and its own name."""
+def set_of_fences(conn: sa.Connection, areas_by_fence: Mapping[int, Iterable[int]]) -> None:
+    """Make these the areas that hold the fences' representative points."""
+    delete_keys(conn, fence_area, [{"fence_id": f} for f in areas_by_fence])
+    rows = [{"fence_id": f, "area_id": area_id} for f, ids in areas_by_fence.items() for area_id in ids]
+    insert_new(conn, fence_area, rows)
+
+
+def names_of_fences(conn: sa.Connection, fence_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
+    """Fence → the (kind, name) of the areas that hold it, in the order in which they were loaded."""
     query = (
-        sa.select(area.c.id, area_layer.c.kind, area.c.name)
+        sa.select(fence_area.c.fence_id, area_layer.c.kind, area.c.name)
+        .join(area, area.c.id == fence_area.c.area_id)
         .join(area_layer, area_layer.c.id == area.c.layer_id)
-        .where(among(conn, area.c.id, list(area_ids)))
+        .where(among(conn, fence_area.c.fence_id, list(fence_ids)))
+        .order_by(area.c.id)
     )
-    return {row.id: (row.kind, row.name) for row in conn.execute(query)}
+    found: dict[int, list[tuple[str, str]]] = {fence_id: [] for fence_id in fence_ids}
+    for row in conn.execute(query):
+        found[row.fence_id].append((row.kind, row.name))
+    return found
 
 
 def delete(conn: sa.Connection, layer_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
@@ -70,6 +71,15 @@ def moves(conn: sa.Connection, campaign_id: int) -> list[sa.RowMapping]:
     return list(conn.execute(query.order_by(campaign_move.c.id)).mappings())
 
 
+def change_state(
+    conn: sa.Connection, campaign_id: int, *, before: State, after: State, now_ms: int
+) -> bool:
+    """Whether the campaign still was in the state before; it now is in the one after."""
+    still = (campaign.c.id == campaign_id) & (campaign.c.state == before.value)
+    statement = sa.update(campaign).where(still).values(state=after.value, updated_ms=now_ms)
+    return conn.execute(statement).rowcount == 1
+
+
 def delete(conn: sa.Connection, campaign_id: int) -> None:
     """Remove a campaign that never had a result."""
     for table in (campaign_move, campaign_version):
@@ -87,9 +97,9 @@ def listed(
     conn: sa.Connection, *, app_ids: Sequence[int], state: str | None, after_id: int, limit: int
 ) -> tuple[list[sa.RowMapping], int]:
     """A page of campaigns, the newest first, and how many there are in all."""
-    wanted = campaign.c.app_id.in_(app_ids)
+    wanted: sa.ColumnElement[bool] = campaign.c.app_id.in_(app_ids)
     if state:
-        wanted &= campaign.c.state == state
+        wanted = wanted & (campaign.c.state == state)
     total = conn.execute(sa.select(sa.func.count()).select_from(campaign).where(wanted)).scalar_one()
     query = _with_body().where(wanted)
     if after_id:
@@ -134,18 +144,32 @@ def test_ids(conn: sa.Connection, workspace_id: int) -> dict[int, dict[str, int]
     return found
 
 
-def using_fence(conn: sa.Connection, fence_id: int) -> list[sa.RowMapping]:
-    """The campaigns in test, standby, running or paused that name a fence."""
-    living = [s.value for s in (State.TEST, State.STANDBY, State.RUNNING, State.PAUSED)]
-    rows = conn.execute(_with_body().where(campaign.c.state.in_(living))).mappings()
-    return [row for row in rows if fence_id in row["body"].get("targeting", {}).get("fence_ids", ())]
+def using_fences(conn: sa.Connection, fence_ids: AbstractSet[int]) -> list[sa.RowMapping]:
+    """The campaigns in test, on standby, running or paused that name one of these fences."""
+    return [
+        row
+        for row in _alive(conn)
+        if not fence_ids.isdisjoint((row["body"].get("targeting") or {}).get("fence_ids") or ())
+    ]
 
 
-def campaign_of(row: Mapping[str, Any]) -> Campaign:
+def using_webhook(conn: sa.Connection, webhook_id: int) -> list[sa.RowMapping]:
+    """The campaigns in test, on standby, running or paused that send to a webhook."""
+    return [
+        row for row in _alive(conn) if (row["body"].get("message") or {}).get("webhook_id") == webhook_id
+    ]
+
+
+def _alive(conn: sa.Connection) -> list[sa.RowMapping]:
+    states = [s.value for s in (State.TEST, State.STANDBY, State.RUNNING, State.PAUSED)]
+    return list(conn.execute(_with_body().where(campaign.c.state.in_(states))).mappings())
+
+
+def campaign_of(row: Mapping[str, Any] | sa.RowMapping) -> Campaign:
     """A complete campaign from its row and body; drafts may lack what this needs."""
     body = row["body"]
     hours = body.get("hours")
-    message = body["message"]
+    message, targeting = body["message"], body["targeting"]
     return Campaign(
         id=row["id"],
         app_id=row["app_id"],
@@ -153,14 +177,21 @@ def campaign_of(row: Mapping[str, Any]) -> Campaign:
         name=row["name"],
         state=State(row["state"]),
         targeting=Targeting(
-            fence_ids=tuple(body["targeting"].get("fence_ids", ())),
-            groups=tuple(body["targeting"].get("groups", ())),
-            tags=tuple(body["targeting"].get("tags", ())),
+            fence_ids=tuple(targeting.get("fence_ids") or ()),
+            groups=tuple(targeting.get("groups") or ()),
+            tags=tuple(targeting.get("tags") or ()),
         ),
         period_start=datetime.fromisoformat(body["period"]["start"]),
         period_end=datetime.fromisoformat(body["period"]["end"]),
         time_zone=body["time_zone"],
-        message=Message(**(message | {"channel": Channel(message["channel"])})),
+        message=Message(
+            channel=Channel(message["channel"]),
+            title=message.get("title") or "",
+            body=message.get("body") or "",
+            image=message.get("image"),
+            link=message.get("link"),
+            webhook_id=message.get("webhook_id"),
+        ),
         trigger=Kind(body["trigger"]["kind"]),
         dwell_s=body["trigger"].get("after_s"),
         hours=WeeklyHours.parse(hours) if hours else None,

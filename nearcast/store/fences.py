@@ -1,8 +1,8 @@
-"""Fences, their versions, groups and areas."""
+"""Fences and their versions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from geo.fences.fence import CircleShape, Fence, FenceVersion, PolygonShape, Shape
 from geo.fences.hours import WeeklyHours
-from nearcast.store.engine import among, delete_keys, insert_new
-from nearcast.store.tables import area, fence, fence_area, fence_group, fence_group_member, fence_version
+from nearcast.store import groups
+from nearcast.store.engine import among
+from nearcast.store.tables import fence, fence_version
 
 MAX_MS = 2**62  # the end of what is not over
 
@@ -87,7 +88,7 @@ def insert(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
 def update(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Overwrite the current columns of fences; each row names its `id`."""
     if rows:
-        columns = {name: sa.bindparam(f"v_{name}") for name in rows[0] if name != "id"}
+        columns: dict[str, Any] = {name: sa.bindparam(f"v_{name}") for name in rows[0] if name != "id"}
         conn.execute(
             sa.update(fence).where(fence.c.id == sa.bindparam("v_id")).values(**columns),
             [{f"v_{name}": value for name, value in row.items()} for row in rows],
@@ -95,10 +96,13 @@ def update(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def add_versions(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now_ms: int) -> None:
-    """New versions from now on; the ones before them end now."""
-    fence_ids = [row["fence_id"] for row in rows]
-    end_versions(conn, fence_ids, now_ms=now_ms)
-    insert_new(conn, fence_version, rows)
+    """New versions from now on; the ones before them end now.
+
+    Of two writers that made the same version at once, one gets an `IntegrityError` and begins again.
+    """
+    if rows:
+        end_versions(conn, [row["fence_id"] for row in rows], now_ms=now_ms)
+        conn.execute(sa.insert(fence_version), [dict(row) for row in rows])
 
 
 def end_versions(conn: sa.Connection, fence_ids: Sequence[int], *, now_ms: int) -> None:
@@ -185,12 +189,26 @@ def by_external(
 
 def of_group(conn: sa.Connection, *, workspace_id: int, group: str) -> list[StoredFence]:
     """Living fences of a group, by name."""
-    members = (
-        sa.select(fence_group_member.c.fence_id)
-        .join(fence_group, fence_group.c.id == fence_group_member.c.group_id)
-        .where(fence_group.c.workspace_id == workspace_id, fence_group.c.name == group)
-    )
+    members = groups.members_of(workspace_id, group)
     return _stored(conn, fence.c.id.in_(members) & fence.c.deleted_ms.is_(None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which fences a list shows; what is None does not matter.
+
+    Attributes:
+        box: (west, south, east, north) in degrees, west < east, east may pass 180; fences are kept
+            whose own box meets it.
+        name_part: some part of the name, in any case.
+    """
+
+    fence_ids: Sequence[int] | None = None
+    box: tuple[float, float, float, float] | None = None
+    group: str | None = None
+    tag: str | None = None
+    brand: str | None = None
+    name_part: str | None = None
 
 
 def listed(
@@ -199,29 +217,68 @@ def listed(
     workspace_id: int,
     after_id: int,
     limit: int,
-    fence_ids: Sequence[int] | None = None,
-    group: str | None = None,
-    name_part: str | None = None,
+    only: Filter | None = None,
 ) -> tuple[list[StoredFence], int]:
     """A page of living fences in order of their serials, and how many there are in all.
 
     Fences given inside a campaign are not listed.
     """
-    wanted = (
-        (fence.c.workspace_id == workspace_id)
-        & fence.c.deleted_ms.is_(None)
-        & fence.c.campaign_id.is_(None)
-    )
-    if fence_ids is not None:
-        wanted &= among(conn, fence.c.id, list(fence_ids))
-    if name_part:
-        wanted &= fence.c.name.icontains(name_part, autoescape=True)
-    if group:
-        wanted &= fence.c.id.in_(_members_of(workspace_id, group))
-    total = conn.execute(sa.select(sa.func.count()).select_from(fence).where(wanted)).scalar_one()
-    page = sa.select(fence.c.id).where(wanted, fence.c.id > after_id).order_by(fence.c.id).limit(limit)
-    ids = list(conn.execute(page).scalars())
+    wanted = _wanted(conn, workspace_id, only or Filter())
+    count = sa.select(sa.func.count()).select_from(_CURRENT).where(wanted)
+    total = conn.execute(count).scalar_one()
+    page = sa.select(fence.c.id).select_from(_CURRENT).where(wanted, fence.c.id > after_id)
+    ids = list(conn.execute(page.order_by(fence.c.id).limit(limit)).scalars())
     return _stored(conn, among(conn, fence.c.id, ids)) if ids else [], total
+
+
+def shapes(conn: sa.Connection, *, workspace_id: int, only: Filter) -> list[FenceVersion]:
+    """The shapes of all fences that a list would show, as they are now."""
+    query = (
+        sa.select(fence_version)
+        .select_from(_CURRENT)
+        .where(_wanted(conn, workspace_id, only))
+        .order_by(fence.c.id)
+    )
+    return _decode_versions(conn.execute(query).mappings().all())
+
+
+def _wanted(conn: sa.Connection, workspace_id: int, only: Filter) -> sa.ColumnElement[bool]:
+    wanted = [
+        fence.c.workspace_id == workspace_id,
+        fence.c.deleted_ms.is_(None),
+        fence.c.campaign_id.is_(None),
+    ]
+    if only.fence_ids is not None:
+        wanted.append(among(conn, fence.c.id, list(only.fence_ids)))
+    if only.box is not None:
+        wanted.append(_meets(*only.box))
+    if only.group is not None:
+        wanted.append(fence.c.id.in_(groups.members_of(workspace_id, only.group)))
+    if only.tag is not None:
+        wanted.append(_has_tag(conn, only.tag))
+    if only.brand is not None:
+        wanted.append(fence_version.c.attributes["brand"].as_string() == only.brand)
+    if only.name_part:
+        wanted.append(fence.c.name.icontains(only.name_part, autoescape=True))
+    return sa.and_(*wanted)
+
+
+def _meets(west: float, south: float, east: float, north: float) -> sa.ColumnElement[bool]:
+    """Fences' boxes reach from -180 to beyond 180: the wanted box is tried a turn to either side."""
+    in_latitude = (fence.c.south <= north) & (fence.c.north >= south)
+    in_longitude = [
+        (fence.c.west <= east + turn) & (fence.c.east >= west + turn) for turn in (-360.0, 0.0, 360.0)
+    ]
+    return in_latitude & sa.or_(*in_longitude)
+
+
+def _has_tag(conn: sa.Connection, tag: str) -> sa.ColumnElement[bool]:
+    attributes = fence_version.c.attributes
+    if conn.dialect.name == "postgresql":
+        tags = sa.func.json_array_elements_text(attributes["tags"]).column_valued("tag_of_fence")
+        return sa.exists(sa.select(sa.literal(1)).where(tags == tag))
+    each = sa.func.json_each(attributes, "$.tags").table_valued("value", name="tag_of_fence")
+    return sa.exists(sa.select(sa.literal(1)).where(each.c.value == tag))
 
 
 def mark_deleted(conn: sa.Connection, fence_ids: Sequence[int], *, now_ms: int) -> None:
@@ -229,77 +286,6 @@ def mark_deleted(conn: sa.Connection, fence_ids: Sequence[int], *, now_ms: int) 
     end_versions(conn, fence_ids, now_ms=now_ms)
     conn.execute(
         sa.update(fence).where(among(conn, fence.c.id, list(fence_ids))).values(deleted_ms=now_ms)
-    )
-
-
-# --- groups and areas -------------------------------------------------------------------------------
-
-
-def ensure_groups(
-    conn: sa.Connection, *, workspace_id: int, names: Iterable[str], now_ms: int
-) -> dict[str, int]:
-    """Name → serial of groups; those that did not exist are made."""
-    wanted = sorted(set(names))
-    if not wanted:
-        return {}
-    insert_new(
-        conn,
-        fence_group,
-        [{"workspace_id": workspace_id, "name": name, "created_ms": now_ms} for name in wanted],
-    )
-    query = sa.select(fence_group.c.name, fence_group.c.id).where(
-        fence_group.c.workspace_id == workspace_id, among(conn, fence_group.c.name, wanted)
-    )
-    return {row.name: row.id for row in conn.execute(query)}
-
-
-def set_groups(conn: sa.Connection, groups_by_fence: Mapping[int, Iterable[int]]) -> None:
-    """Make these the groups of the fences."""
-    delete_keys(conn, fence_group_member, [{"fence_id": f} for f in groups_by_fence])
-    rows = [
-        {"group_id": group, "fence_id": f} for f, groups in groups_by_fence.items() for group in groups
-    ]
-    insert_new(conn, fence_group_member, rows)
-
-
-def groups(conn: sa.Connection, workspace_id: int) -> list[sa.RowMapping]:
-    """The groups of a workspace with the number of their living fences."""
-    alive = sa.func.count(fence.c.id).label("fences")
-    query = (
-        sa.select(fence_group, alive)
-        .outerjoin(fence_group_member, fence_group_member.c.group_id == fence_group.c.id)
-        .outerjoin(
-            fence,
-            (fence.c.id == fence_group_member.c.fence_id) & fence.c.deleted_ms.is_(None),
-        )
-        .where(fence_group.c.workspace_id == workspace_id)
-        .group_by(fence_group.c.id)
-        .order_by(fence_group.c.name)
-    )
-    return list(conn.execute(query).mappings())
-
-
-def set_areas(conn: sa.Connection, areas_by_fence: Mapping[int, Iterable[int]]) -> None:
-    """Make these the areas that hold the fences' representative points."""
-    delete_keys(conn, fence_area, [{"fence_id": f} for f in areas_by_fence])
-    rows = [{"fence_id": f, "area_id": area_id} for f, ids in areas_by_fence.items() for area_id in ids]
-    insert_new(conn, fence_area, rows)
-
-
-def areas_of(conn: sa.Connection, fence_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Fence → the areas that hold it."""
-    query = sa.select(fence_area).where(among(conn, fence_area.c.fence_id, list(fence_ids)))
-    found: dict[int, list[int]] = {fence_id: [] for fence_id in fence_ids}
-    for row in conn.execute(query.join(area, area.c.id == fence_area.c.area_id).order_by(area.c.id)):
-        found[row.fence_id].append(row.area_id)
-    return found
-
-
-def _members_of(workspace_id: int, group: str) -> sa.Select[tuple[int]]:
-    return (
-        sa.select(fence_group_member.c.fence_id)
-        .join(fence_group, fence_group.c.id == fence_group_member.c.group_id)
-        .where(fence_group.c.workspace_id == workspace_id, fence_group.c.name == group)
     )
 
 
@@ -312,10 +298,7 @@ def _versions() -> sa.Select[Any]:
 def _stored(conn: sa.Connection, wanted: sa.ColumnElement[bool]) -> list[StoredFence]:
     query = (
         sa.select(fence_version, *(fence.c[name] for name in _OF_FENCE))
-        .join(
-            fence,
-            (fence.c.id == fence_version.c.fence_id) & (fence.c.version == fence_version.c.version),
-        )
+        .select_from(_CURRENT)
         .where(wanted)
         .order_by(fence.c.id)
     )
@@ -336,6 +319,11 @@ def _stored(conn: sa.Connection, wanted: sa.ColumnElement[bool]) -> list[StoredF
     ]
 
 
+#: every fence with its newest version
+_CURRENT = fence.join(
+    fence_version,
+    (fence.c.id == fence_version.c.fence_id) & (fence.c.version == fence_version.c.version),
+)
 _OF_FENCE = ("area_km2", "created_ms", "updated_ms", "campaign_id", "deleted_ms")
 
 

@@ -1,0 +1,86 @@
+"""The wiring: from settings to the parts that every door uses, put together once a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from flask import current_app
+
+from api.settings import Settings
+from geo.errors import NearcastError
+from nearcast.services.clocks import Clock, ReplayClock, WallClock
+from nearcast.services.keep_snapshot import Snapshots
+from nearcast.services.key_ring import KeyRing
+from nearcast.services.manage_workspace import found_installation, link_secret
+from nearcast.services.recent_log import RecentLog
+from nearcast.store import ping_log
+from nearcast.store.engine import in_transaction, make_engine, reading
+from nearcast.store.tables import workspace
+
+EXTENSION = "nearcast"
+
+
+class NotMigrated(NearcastError):
+    """The database has no tables yet. Run: nearcast migrate"""
+
+    code = "not_migrated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """What a process holds for as long as it runs.
+
+    Attributes:
+        workspace_id: the default workspace, made when the database was empty.
+        snapshots: what pings are matched against, per workspace.
+        recent: what this process remembers of committed pings.
+        keys: verified API keys, remembered for at most 2 s.
+        link_secret: signs tracked links; one for the installation.
+    """
+
+    settings: Settings
+    engine: sa.Engine
+    clock: Clock
+    workspace_id: int
+    snapshots: Snapshots
+    recent: RecentLog
+    keys: KeyRing
+    link_secret: bytes
+
+    @property
+    def public_url(self) -> str:
+        """Where phones reach this server."""
+        return self.settings.public_url
+
+
+def build(settings: Settings) -> House:
+    """Open the database and put the parts together.
+
+    Raises:
+        NotMigrated: the database has no tables.
+    """
+    engine = make_engine(settings.database_url)
+    if not sa.inspect(engine).has_table(workspace.name):
+        raise NotMigrated
+    clock: Clock = WallClock()
+    if settings.clock == "replay":
+        clock = ReplayClock(reading(engine, ping_log.newest_ms))
+    now_ms = clock.now_ms()
+    workspace_id = in_transaction(engine, lambda conn: found_installation(conn, now_ms=now_ms))
+    return House(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        workspace_id=workspace_id,
+        snapshots=Snapshots(engine),
+        recent=RecentLog(),
+        keys=KeyRing(engine),
+        link_secret=in_transaction(engine, link_secret),
+    )
+
+
+def house() -> House:
+    """The parts behind the request that is being answered."""
+    found: House = current_app.extensions[EXTENSION]
+    return found
