@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,8 @@ FIXES_A_DEVICE = 32
 MAX_DEVICES = 500_000
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class SeenFix:
-    """When and where a device was seen."""
+class SeenFix(NamedTuple):
+    """When and where a device was seen; a tuple, because many are compared."""
 
     at_ms: int
     lon: float

@@ -10,7 +10,7 @@ from geo.matching.recent import RecentFixes
 from nearcast.store import ping_log
 
 KEEP_MS = 60 * 60_000
-#: rows of other processes may become visible out of order; reading some again changes nothing
+#: rows of other processes may become visible out of order: so many are looked for again
 LOOK_BACK = 64
 
 
@@ -22,16 +22,19 @@ class RecentLog:
 
     def __init__(self) -> None:
         self._fixes = RecentFixes(keep_ms=KEEP_MS)
-        self._seq = 0
+        self._rows: set[int] = set()
         self._lock = threading.Lock()
 
     def catch_up(self, conn: sa.Connection) -> RecentFixes:
         """Read what was logged since the last call; a process that starts reads the last hour."""
         with self._lock:
             oldest_ms = ping_log.newest_ms(conn) - KEEP_MS
-            seq = max(0, self._seq - LOOK_BACK)
-            logged = ping_log.since(conn, seq=seq, not_before_ms=oldest_ms)
+            newest = max(self._rows, default=0)
+            logged, rows = ping_log.since(
+                conn, seq=newest - LOOK_BACK, known=self._rows, not_before_ms=oldest_ms
+            )
             fixes = logged.fixes
             self._fixes.remember(*(fixes[name].tolist() for name in ("device", "at_ms", "lon", "lat")))
-            self._seq = max(self._seq, logged.last_seq)
+            newest = max(newest, *rows, 0)
+            self._rows = {row for row in (*self._rows, *rows) if row > newest - LOOK_BACK}
             return self._fixes

@@ -100,8 +100,9 @@ def take_pings(
     )
     people = _settle(conn, raw, pings, admission, app_id, found)
     pings = _columns(raw, people)
-    stays = _stays(conn, pings, admission)
-    rows, judged = _judge(snapshot, pings, admission, stays)
+    near = _candidates(snapshot, pings, admission.counts)
+    stays = _stays(conn, snapshot, pings, near, admission)
+    rows, judged = _judge(snapshot, pings, admission, near, stays)
     changes = advance(
         stays,
         _groups(snapshot, pings, admission, rows, judged, stays, backfill=backfill),
@@ -205,16 +206,23 @@ def _horizon_ms(snapshot: Snapshot, *, backfill: bool) -> int:
 # --- 5 match ----------------------------------------------------------------------------------------
 
 
-def _stays(conn: sa.Connection, pings: Pings, admission: Admission) -> dict[Key, Stay]:
+def _stays(
+    conn: sa.Connection, snapshot: Snapshot, pings: Pings, near: Hits, admission: Admission
+) -> dict[Key, Stay]:
+    """What is kept of the batch's devices where they are inside, and at the fences they are near."""
     devices = np.unique(pings.device[admission.counts])
-    return stay_store.of_devices(conn, devices[devices >= 0].tolist())
+    fence_ids = np.unique(snapshot.index.fence_id[near.fence])
+    return stay_store.of_devices(conn, devices[devices >= 0].tolist(), fence_ids.tolist())
 
 
 def _judge(
-    snapshot: Snapshot, pings: Pings, admission: Admission, stays: Mapping[Key, Stay]
+    snapshot: Snapshot,
+    pings: Pings,
+    admission: Admission,
+    near: Hits,
+    stays: Mapping[Key, Stay],
 ) -> tuple[Hits, Judgement]:
     """Verdicts for every fix × the fences near it, and × the fences its device is or comes in."""
-    near = _candidates(snapshot, pings, admission.counts)
     followed = _followed(snapshot, pings, admission, near, stays)
     hits = Hits.sorted_from(
         np.concatenate([near.ping, followed.ping]),

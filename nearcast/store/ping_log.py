@@ -6,7 +6,7 @@ answer may log a ping twice; readers join by (device, instant).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,14 +100,26 @@ def read(
     return LoggedPings(fixes=logged.fixes[wanted], last_seq=logged.last_seq)
 
 
-def since(conn: sa.Connection, *, seq: int, not_before_ms: int) -> LoggedPings:
-    """What all processes have logged after a row, leaving out what is older than an instant."""
+def since(
+    conn: sa.Connection, *, seq: int, known: Collection[int], not_before_ms: int
+) -> tuple[LoggedPings, list[int]]:
+    """What all processes have logged after a row, leaving out what is older than an instant.
+
+    Args:
+        known: rows after `seq` that were read before.
+    Returns:
+        The pings, and the rows they stand in.
+    """
     rows = conn.execute(
         sa.select(ping_log.c.seq, ping_log.c.body)
-        .where(ping_log.c.seq > seq, ping_log.c.last_ms >= not_before_ms)
+        .where(
+            ping_log.c.seq > seq,
+            ping_log.c.seq.not_in(known),
+            ping_log.c.last_ms >= not_before_ms,
+        )
         .order_by(ping_log.c.seq)
-    )
-    return _unpack((at, body) for at, body in rows)
+    ).all()
+    return _unpack((row.seq, row.body) for row in rows), [row.seq for row in rows]
 
 
 def newest_ms(conn: sa.Connection) -> int:

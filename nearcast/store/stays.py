@@ -15,13 +15,21 @@ from nearcast.store.engine import Conflict, among, delete_keys, insert_new, lock
 from nearcast.store.tables import evidence_chunk, presence, visit
 
 
-def of_devices(conn: sa.Connection, device_ids: Sequence[int]) -> dict[Key, Stay]:
-    """Every stay of these devices, locked in id order until the transaction ends."""
+def of_devices(
+    conn: sa.Connection, device_ids: Sequence[int], fence_ids: Sequence[int]
+) -> dict[Key, Stay]:
+    """The stays of these devices that are inside, and those at these fences.
+
+    They are locked in id order until the transaction ends.
+    """
     if not device_ids:
         return {}
     query = (
         sa.select(presence)
-        .where(among(conn, presence.c.device_id, device_ids))
+        .where(
+            among(conn, presence.c.device_id, device_ids),
+            presence.c.inside | among(conn, presence.c.fence_id, fence_ids),
+        )
         .order_by(presence.c.device_id, presence.c.fence_id)
     )
     rows = conn.execute(locked(conn, query)).mappings()
