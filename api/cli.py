@@ -10,7 +10,8 @@ import click
 from api.commands.doctor import doctor
 from api.commands.keys import keys
 from api.commands.replaying import replay
-from api.commands.serving import migrate, openapi, serve
+from api.commands.serving import migrate, openapi, serve, worker
+from api.commands.sheets import export, import_
 from geo.errors import NearcastError
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     """
 
 
-for _command in (doctor, keys, migrate, openapi, replay, serve):
+for _command in (doctor, export, import_, keys, migrate, openapi, replay, serve, worker):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -29,13 +29,15 @@ def print_table(
     from rich.table import Table
 
     listed = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     for place, heading in enumerate(headings):
         numbers = all(isinstance(row[place], int | float) for row in listed) and bool(listed)
         table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
     for row in listed:
         table.add_row(*map(_cell, row))
-    Console(soft_wrap=False, highlight=False).print(table, markup=False)
+    if title:
+        click.echo(title)  # not the table's own: it would be broken at a narrow table's width
+    Console(highlight=False).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 
 import click
 
@@ -11,6 +13,8 @@ from api.commands.opening import make_folder, opened
 from api.commands.printing import json_option, print_json
 
 CLOCKS = ("wall", "replay")
+#: addresses to listen at that nobody can be sent to
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
 @click.command()
@@ -52,7 +56,8 @@ def migrate(as_json: bool) -> None:
 )
 def serve(host: str, port: int, clock: str | None, threads: int) -> None:
     """Serve the API and the console."""
-    os.environ.setdefault("NEARCAST_PUBLIC_URL", f"http://{host}:{port}")
+    reached = "127.0.0.1" if host in _ANYWHERE else host
+    os.environ.setdefault("NEARCAST_PUBLIC_URL", f"http://{reached}:{port}")
     if clock:
         os.environ["NEARCAST_CLOCK"] = clock
     with opened():  # a fault of the settings or the database is told here, not by a child process
@@ -77,6 +82,27 @@ def run_server(*, host: str, port: int, threads: int) -> None:
         log_access=False,
         websockets=False,
     ).serve()
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when nothing is due any more.")
+def worker(once: bool) -> None:
+    """Send what waits in the outbox; ends on a signal, after what is in flight."""
+    from api.settings import Settings
+    from api.wiring import build
+    from api.worker import run
+
+    stop = threading.Event()
+    for caught in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(caught, lambda *_: stop.set())
+    with opened():
+        pass
+    house = build(Settings.from_env())
+    try:
+        sent = run(house, stop=stop, once=once)
+    finally:
+        house.engine.dispose()
+    click.echo(f"{sent:,} messages handed over.")
 
 
 @click.command()
