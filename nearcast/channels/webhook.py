@@ -12,6 +12,7 @@ from typing import Any
 import httpcore
 import httpx
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from nearcast.channels.addresses import Resolver, addresses_of, look_up
 from nearcast.channels.base import ChannelError, Letter
@@ -81,11 +82,16 @@ class WebhookChannel:
 
 def _signed(letter: Letter, body: str, at: datetime) -> dict[str, str]:
     """The three headers of Standard Webhooks; the time is this attempt's, by the wall clock."""
+    try:
+        signature = Webhook(letter.secret).sign(letter.key, at, body)
+    except (ValueError, EmptyWebhookSecretError) as error:
+        message = "The endpoint's secret cannot sign; give it a new one: whsec_ and base64."
+        raise ChannelError(message, permanent=True) from error
     return {
         "content-type": "application/json",
         "webhook-id": letter.key,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(letter.secret).sign(letter.key, at, body),
+        "webhook-signature": signature,
     }
 
 

@@ -224,6 +224,17 @@ def test_drops_of_an_answer_cannot_hold_a_worker(
     assert not caught.value.permanent
 
 
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_%%%", "whsec_a"])
+def test_a_secret_that_cannot_sign_is_refused_for_good(
+    receiver: Receiver, channel: WebhookChannel, secret: str
+) -> None:
+    letter = Letter(key="dlv_7", address=receiver.url, secret=secret, content={})
+    with pytest.raises(ChannelError, match="secret") as caught:
+        channel.send(letter)
+    assert caught.value.permanent
+    assert receiver.got == []
+
+
 def test_an_endpoint_that_is_down_may_come_back(channel: WebhookChannel) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,0 +1,139 @@
+"""The worker: sends what waits in the outbox and lets the clock move campaigns.
+
+Several workers may run; the leases keep them apart. Nothing here needs Flask or pydantic.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import structlog
+
+from nearcast.channels.base import Channel
+from nearcast.channels.webhook import WebhookChannel
+from nearcast.services import run_campaigns, send_messages
+from nearcast.store.deliveries import Attempt, Lease
+from nearcast.store.engine import Conflict, in_transaction
+
+if TYPE_CHECKING:
+    from api.wiring import House
+
+THREADS = 16
+#: waiting for a thread and sending together stay well below the lease of 60 s
+MAX_IN_FLIGHT = 2 * THREADS
+IDLE_S = 0.25
+TICK_S = 1.0
+#: how long to leave the database alone when it does not answer
+DATABASE_PAUSE_S = 2.0
+
+
+def run(
+    house: House, *, stop: threading.Event, once: bool = False, channel: Channel | None = None
+) -> int:
+    """Work until told to stop; returns how many messages were handed over.
+
+    Args:
+        stop: set by a signal handler. What is in flight is finished and recorded first.
+        once: stop by itself when nothing is due any more.
+        channel: the way out for webhooks; made from the settings if not given.
+    """
+    way_out = channel or WebhookChannel(allow_private=house.settings.allow_private_targets)
+    try:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="send") as pool:
+            return _Round(house=house, channel=way_out, pool=pool).work(stop, once=once)
+    finally:
+        if channel is None:
+            way_out.close()
+
+
+@dataclass(kw_only=True)
+class _Round:
+    """One worker's state: what is in flight, and when the clock was last looked at."""
+
+    house: House
+    channel: Channel
+    pool: ThreadPoolExecutor
+    flying: dict[Future[Attempt], Lease] = field(default_factory=dict)
+    ticked: float = 0.0
+    sent: int = 0
+    log: Any = field(default_factory=lambda: json_log())
+
+    def work(self, stop: threading.Event, *, once: bool) -> int:
+        while True:
+            try:
+                leased = 0 if stop.is_set() else self._take_more()
+                self._take_stock(wait_s=0.0 if leased else IDLE_S)
+                if (stop.is_set() or (once and not leased)) and not self.flying:
+                    return self.sent
+                if not leased and not self.flying:
+                    stop.wait(IDLE_S)
+            except (sa.exc.OperationalError, Conflict) as error:
+                # leases run out by themselves; nothing is lost by waiting
+                self.log.error("database_unavailable", error=type(error).__name__)
+                if once:
+                    raise
+                stop.wait(DATABASE_PAUSE_S)
+
+    def _take_more(self) -> int:
+        """Move campaigns by the clock, then lease as many as there is room for."""
+        now_ms, engine = self.house.clock.now_ms(), self.house.engine
+        if time.monotonic() - self.ticked >= TICK_S:
+            self.ticked = time.monotonic()
+            moved = in_transaction(engine, lambda conn: run_campaigns.tick(conn, now_ms))
+            for campaign_id, state in moved:
+                self.log.info("campaign_moved", campaign=campaign_id, to=state.value)
+        room = MAX_IN_FLIGHT - len(self.flying)
+        if room <= 0:
+            return 0
+        leased = in_transaction(
+            engine, lambda conn: send_messages.lease(conn, now_ms=now_ms, limit=room)
+        )
+        for held in leased:
+            self.flying[self.pool.submit(self._send, held)] = held
+        return len(leased)
+
+    def _send(self, held: Lease) -> Attempt:
+        return send_messages.hand_over(
+            held,
+            self.channel,
+            now_ms=self.house.clock.now_ms(),
+            link_secret=self.house.link_secret,
+            public_url=self.house.settings.public_url,
+        )
+
+    def _take_stock(self, *, wait_s: float) -> None:
+        """Record whatever has come back, in one transaction."""
+        if not self.flying:
+            return
+        back, _ = wait(self.flying, timeout=wait_s, return_when=FIRST_COMPLETED)
+        if not back:
+            return
+        done = [(self.flying[future], future.result()) for future in back]
+        in_transaction(self.house.engine, lambda conn: send_messages.record(conn, done))
+        for future in back:
+            del self.flying[future]
+        handed_over = sum(attempt.ok for _, attempt in done)
+        self.sent += handed_over
+        states: dict[str, int] = {}
+        for _, attempt in done:
+            states[attempt.state.value] = states.get(attempt.state.value, 0) + 1
+        self.log.info("batch", attempts=len(done), handed_over=handed_over, **states)
+
+
+def json_log() -> Any:
+    """One JSON object a line on the standard error; no ad ids, no coordinates (quality Q13)."""
+    return structlog.wrap_logger(
+        structlog.WriteLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        name="nearcast.worker",
+    )
