@@ -17,9 +17,10 @@ Polygonal: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 def normalize_lon(lon: ArrayLike) -> Floats:
     """Longitudes in [-180, 180); 180 becomes -180. A value in that range is left to the last bit."""
     lon = np.asarray(lon, np.float64)
-    wrapped = (lon + 180.0) % 360.0 - 180.0
-    # a hair below -180 the remainder rounds up to 360 itself
-    wrapped = np.where(wrapped >= 180.0, -180.0, wrapped)
+    # no remainder: it would round 180.001 + 180 first and lose a bit that the difference keeps
+    wrapped = lon - 360.0 * np.floor((lon + 180.0) / 360.0)
+    # a hair beside the antimeridian the rounding may go past it
+    wrapped = np.where((wrapped < -180) | (wrapped >= 180), -180.0, wrapped)
     return np.where((lon >= -180) & (lon < 180), lon, wrapped)
 
 

@@ -27,10 +27,17 @@ SMALLEST_RADIUS_M = 6_335_439.0
 #: radius of the sphere with the surface of WGS84
 AUTHALIC_RADIUS_M = 6_371_007.1809
 
-#: longest piece of a densified edge; the share of area lost is below 5e-9 (step² / 6 round a pole)
-DENSIFY_STEP_DEG = 0.01
+#: longest piece of a densified edge: a thousandth of the part's box, within these bounds. A piece of
+#: L m at latitude p leaves out L³ tan p / 12R m²; bare edges of 0.01° would cost 3e-6 of 1,000 km² at
+#: 65°, these cost 3e-8
+DENSIFY_SHARE = 1e-3
+MIN_STEP_DEG = 1e-3
+MAX_STEP_DEG = 1e-2
 
-#: bound on the points of one densified part; only a perimeter above 5,000 degrees is cut coarser
+#: a short edge has at least so many pieces: a triangle of 100 m would lose 1e-6 at 37° as one piece
+MIN_PIECES = 4
+
+#: bound on the points of one densified ring; only a perimeter above 5,000 degrees is cut coarser
 MAX_DENSIFIED_POINTS = 500_000
 
 #: parts wider or higher than this are cut into pieces, each measured in a plane of its own
@@ -194,16 +201,19 @@ def _halves(part: shapely.Polygon) -> shapely.Geometry:
 def _area_of_piece(piece: shapely.Polygon, ring_area: _RingArea) -> float:
     """Shell less holes, by one way of measuring a ring."""
     rings = [np.asarray(ring.coords)[:, :2] for ring in (piece.exterior, *piece.interiors)]
-    shell, *holes = (ring_area(_densified(ring)) for ring in rings)
+    west, south, east, north = piece.bounds
+    share = DENSIFY_SHARE * max(east - west, north - south)
+    step_deg = min(max(share, MIN_STEP_DEG), MAX_STEP_DEG)
+    shell, *holes = (ring_area(_densified(ring, step_deg)) for ring in rings)
     return max(0.0, shell - sum(holes))
 
 
-def _densified(ring: Floats) -> Floats:
+def _densified(ring: Floats, step_deg: float) -> Floats:
     """The closed ring with extra points, evenly spaced on each straight edge."""
     edges = np.diff(ring, axis=0)
     lengths = np.abs(edges).max(axis=1)
-    step = max(DENSIFY_STEP_DEG, float(lengths.sum()) / MAX_DENSIFIED_POINTS)
-    counts = np.maximum(1, np.ceil(lengths / step)).astype(np.int64)
+    step = max(step_deg, float(lengths.sum()) / MAX_DENSIFIED_POINTS)
+    counts = np.maximum(MIN_PIECES, np.ceil(lengths / step)).astype(np.int64)
     edge_of = np.repeat(np.arange(len(edges)), counts)
     first = np.cumsum(counts) - counts
     share = (np.arange(len(edge_of)) - first[edge_of]) / counts[edge_of]
