@@ -9,11 +9,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -36,6 +31,8 @@ from nearcast.services.run_campaigns import Author
 from nearcast.store import workspaces
 from nearcast.store.engine import in_transaction, make_engine
 from nearcast.store.migrate import upgrade
+from tests.postgres import Postgres
+from tests.server import Server
 
 SEED = 7
 BATCH = 1_000
@@ -174,41 +171,6 @@ def _body(rows, lon, lat, accuracy, at_ms) -> bytes:
     return json.dumps({"pings": pings}).encode()
 
 
-@contextmanager
-def server(url: str, workers: int) -> Iterator[int]:
-    """`nearcast serve` on a free port, stopped by its own process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "api.cli", "serve", "--port", str(port)],
-        env=os.environ | {"NEARCAST_DATABASE_URL": url, "NEARCAST_WORKERS": str(workers)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(port, process)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise click.ClickException("the server did not start")
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise click.ClickException("the server was not ready within 30 s")
-
-
 def post_all(port: int, key: str, queue: SimpleQueue[bytes], seconds: float, connections: int) -> dict:
     """Post batches for so long; every answer is read and its counts are checked."""
     done: list[tuple[int, float]] = []
@@ -264,8 +226,6 @@ def database(kind: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:///{Path(folder) / 'bench.db'}"
         return
-    from tests.postgres import Postgres
-
     running = Postgres()
     try:
         yield running.url(running.create())
@@ -290,7 +250,8 @@ def command(
             key, town = build(url, fences)
             listed = bodies(town, devices, rounds=max(2, int(seconds * 60_000 / devices) + 1))
             first = devices // BATCH
-            with server(url, workers=1) as port:
+            with tempfile.TemporaryDirectory() as folder, Server(url, Path(folder)) as running:
+                port = running.port
                 # the first round meets unknown devices: reported apart
                 new = post_all(port, key, _queue(listed[:first]), 600, connections)
                 known = post_all(port, key, _queue(listed[first:]), seconds, connections)

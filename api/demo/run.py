@@ -67,9 +67,12 @@ class Played:
     seconds: dict[str, float]
 
 
+FIXTURES = Path(str(resources.files("fixtures") / "demo"))
+
+
 def fixture(name: str) -> bytes:
     """A file of `fixtures/demo`, from the wheel or the checkout."""
-    return Path(str(resources.files("fixtures") / "demo" / name)).read_bytes()
+    return (FIXTURES / name).read_bytes()
 
 
 def play(
