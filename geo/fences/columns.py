@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from geo.fences.degrees import read_degrees, read_kilometres, read_metres
+from geo.fences.column_list import COLUMNS, FIELDS, MAX_POLYGON_CELLS
 from geo.fences.fence import CircleShape, Fence, PolygonShape
 from geo.fences.identity import MEMO, Identity, conflict_keys
 from geo.fences.limits import check_circle
@@ -22,97 +22,15 @@ from geo.fences.row_faults import (
     place_faults,
 )
 from geo.fences.shapes import ReadShape, read_form, read_geojson, read_text, read_wkt, to_wkt
-from geo.sheets.cells import as_text, join_list, split_list
-from geo.sheets.headings import Column, Headings, Record, find_headings, problem_at, read_records
+from geo.sheets.cells import join_list
+from geo.sheets.headings import Headings, Record, find_headings, problem_at, read_records
 from geo.sheets.problems import CellRefused, Problem
 from geo.sheets.workbook import Cell, Table
 
 POLYGON_CELL_CHARS = 32_000  # below Excel's 32,767 of a cell; longer outlines go on beside it
-MAX_POLYGON_CELLS = 16  # 10,000 vertices of two 18-digit numbers and their marks
 _WKT_START = re.compile(r"\s*(?:SRID=\d+;\s*)?[A-Za-z]{4,}")
-
-
-def _list_with_commas(cell: Cell) -> tuple[str, ...]:
-    return split_list(as_text(cell) or "", commas=True)
-
-
-def _list(cell: Cell) -> tuple[str, ...]:
-    return split_list(as_text(cell) or "")
-
-
-def _continued(n: int) -> Column:
-    return Column(
-        name=f"polygon_{n}",
-        label_en=f"polygon {n}",
-        label_ko=f"폴리곤 {n}",
-        aliases=(f"wkt {n}", f"좌표 {n}"),
-        clean=as_text,
-    )
-
-
-def _column(name: str, label_ko: str, aliases: str, clean: Callable[[Cell], Any] = as_text) -> Column:
-    return Column(
-        name=name, label_en=name, label_ko=label_ko, aliases=tuple(aliases.split()), clean=clean
-    )
-
-
-#: one entry per column; the first alias of two that stand in one sheet wins
-COLUMNS: tuple[Column, ...] = (
-    _column(
-        "name",
-        "지오펜스명",
-        "지오펜스 fence_name geofence geofence_name 지점명 지점 branch branch_name 상호 상호명 이름 "
-        "명칭 장소명 사업장명 업소명 시설명 기관명 공원명 대여소 대여소명 정류소명 정류장명 place place_name title",
-    ),
-    _column(
-        "external_id",
-        "매장코드",
-        "externalid code 코드 store_code store_id store_number 매장번호 매장id 지점코드 지점번호 "
-        "점포코드 점포번호 외부id 관리번호 정류소id 정류장id 정류소번호",
-    ),
-    _column("group", "그룹", "groups 그룹명 지오펜스그룹 fence_group geofence_group", _list),
-    _column(
-        "lat",
-        "위도",
-        "latitude wgs84위도 위도(wgs84) wgs84_lat y좌표(wgs84) y y좌표 좌표y 좌표정보(y)",
-        read_degrees,
-    ),
-    _column(
-        "lng",
-        "경도",
-        "lon long longitude wgs84경도 경도(wgs84) wgs84_lon wgs84_lng x좌표(wgs84) x x좌표 좌표x "
-        "좌표정보(x)",
-        read_degrees,
-    ),
-    _column("radius_m", "반경(m)", "radius 반경 반지름 반경미터 반경(미터) 지오펜스반경", read_metres),
-    _column("radius_km", "반경(km)", "radius(km) 반경킬로미터 반경(킬로미터)", read_kilometres),
-    _column(
-        "polygon", "폴리곤", "좌표 wkt geojson geometry geom shape 도형 영역 경계 coordinates points"
-    ),
-    *(_continued(n) for n in range(2, MAX_POLYGON_CELLS + 1)),
-    _column("brand", "브랜드", "brand_name 브랜드명"),
-    _column("category", "카테고리", "업종 업종명 분류 category_name"),
-    _column("store", "매장명", "매장 점포명 점포 store_name shop shop_name"),
-    _column(
-        "address",
-        "주소",
-        "도로명주소 소재지도로명주소 지번주소 소재지지번주소 소재지 addr road_address full_address",
-    ),
-    _column("tags", "태그", "tag 태그목록", _list_with_commas),
-    _column("memo", "비고", "메모 note notes remark remarks comment comments 참고"),
-)
-#: column → field of `Fence` that it carries, where it is not the shape
-_FIELDS = {
-    "name": "name",
-    "external_id": "external_id",
-    "group": "groups",
-    "brand": "brand",
-    "category": "category",
-    "store": "store",
-    "address": "address",
-    "tags": "tags",
-    "memo": "metadata",
-}
+#: sheet and row
+Place = tuple[str | None, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +50,7 @@ class ReadFences:
     """A sheet read as fences.
 
     Attributes:
+        sheet: its name; None for a CSV.
         fences: (row as Excel shows it, fence) of the rows without a problem, in order.
         problems: all problems of all rows, and of the sheet's headings.
         refused: rows that gave no fence, with as much of their identity as could be read.
@@ -143,6 +62,7 @@ class ReadFences:
         heading_row: its number; None where none was found.
     """
 
+    sheet: str | None
     fences: list[tuple[int, Fence]]
     problems: list[Problem]
     refused: Mapping[int, Identity] = field(default_factory=lambda: MappingProxyType({}))
@@ -153,7 +73,23 @@ class ReadFences:
     heading_row: int | None = None
 
 
-def read_fences(table: Table, *, defaults: FenceDefaults | None = None) -> ReadFences:
+def read_sheets(tables: Sequence[Table], *, defaults: FenceDefaults | None = None) -> list[ReadFences]:
+    """The fences of all sheets of a file; the same fence may not stand in two of them.
+
+    A sheet without headings (a legend, a cover) is left out where another one has some.
+    """
+    seen: dict[Hashable, Place] = {}
+    read = [read_fences(table, defaults=defaults, seen=seen) for table in tables]
+    headed = [sheet for sheet in read if sheet.heading_row is not None]
+    return headed or read[:1]
+
+
+def read_fences(
+    table: Table,
+    *,
+    defaults: FenceDefaults | None = None,
+    seen: dict[Hashable, Place] | None = None,
+) -> ReadFences:
     """The fences of a sheet, and every problem of every row.
 
     Where no column names the fences, the store column does, and serves as both. A row with an outline
@@ -161,6 +97,8 @@ def read_fences(table: Table, *, defaults: FenceDefaults | None = None) -> ReadF
     circle. A row with a problem gives no fence; of two rows that are the same fence (see
     `geo.fences.identity`) the first stays and the second has the problem.
 
+    Args:
+        seen: where the fences of other sheets of the same file stand; this sheet's are added.
     Raises:
         ShapeRefused: the default radius is out of bounds; nothing else raises.
     """
@@ -169,13 +107,14 @@ def read_fences(table: Table, *, defaults: FenceDefaults | None = None) -> ReadF
         check_circle(CircleShape(lon=0.0, lat=0.0, radius_m=defaults.radius_m))
     headings = find_headings(table, COLUMNS)
     if headings is None:
-        return ReadFences(fences=[], problems=[no_headings(table)])
-    reader = _Reader(table, headings, defaults)
+        return ReadFences(sheet=table.sheet, fences=[], problems=[no_headings(table)])
+    reader = _Reader(table, headings, defaults, {} if seen is None else seen)
     problems = reader.missing_headings()
     if not problems:
         for record in read_records(table, headings, COLUMNS):
             reader.take(record)
     return ReadFences(
+        sheet=table.sheet,
         fences=reader.fences,
         problems=problems or reader.problems,
         refused=MappingProxyType(reader.refused),
@@ -190,7 +129,13 @@ def read_fences(table: Table, *, defaults: FenceDefaults | None = None) -> ReadF
 class _Reader:
     """Rows become fences one after the other; what was read so far tells duplicates."""
 
-    def __init__(self, table: Table, headings: Headings, defaults: FenceDefaults) -> None:
+    def __init__(
+        self,
+        table: Table,
+        headings: Headings,
+        defaults: FenceDefaults,
+        seen: dict[Hashable, Place],
+    ) -> None:
         self.fences: list[tuple[int, Fence]] = []
         self.problems: list[Problem] = []
         self.refused: dict[int, Identity] = {}
@@ -200,7 +145,7 @@ class _Reader:
         self._defaults = defaults
         self._groups = (defaults.group,) if defaults.group else ()
         self._named_by = "name" if "name" in headings.places else "store"
-        self._seen: dict[Hashable, int] = {}
+        self._seen = seen
 
     def missing_headings(self) -> list[Problem]:
         """One problem per thing that no column of the sheet could give to any row."""
@@ -217,7 +162,7 @@ class _Reader:
 
     def given(self) -> frozenset[str]:
         """The fields of a fence about which the file or the defaults say something."""
-        fields = {_FIELDS[name] for name in self._headings.places if name in _FIELDS}
+        fields = {FIELDS[name] for name in self._headings.places if name in FIELDS}
         fields |= {"shape", "name"}
         fields |= {"groups"} if self._groups else set()
         for name in ("brand", "category", "store", "tags"):
@@ -280,8 +225,9 @@ class _Reader:
             return []
         found: list[Problem] = []
         for key in conflict_keys(identity):
-            first = self._seen.setdefault(key, record.row)
-            if first == record.row or found:
+            here = (self._table.sheet, record.row)
+            first = self._seen.setdefault(key, here)
+            if first == here or found:
                 continue
             by_id = isinstance(key, tuple) and key[0] == "external_id"
             at = "external_id" if by_id else self._named_by

@@ -85,13 +85,16 @@ def review_fences(
     *,
     given: frozenset[str],
     problems: Sequence[Problem] = (),
-    refused: Mapping[int, Identity] = MappingProxyType({}),
+    refused: Mapping[Any, Identity] = MappingProxyType({}),
+    sheets: Sequence[str | None] | None = None,
     scope: frozenset[str] | None = None,
 ) -> Review[Fence]:
     """What a file would do to the fences that are there.
 
     Args:
-        rows, given, problems, refused: as `columns.read_fences` gives them.
+        rows, given, problems, refused: as `columns.read_fences` gives them; of `refused` only the
+            identities count.
+        sheets: the sheet of each row, where several sheets are reviewed together.
         existing: fences that may be meant: those of the groups in the file, and those with its
             external ids.
         scope: groups whose fences count as missing when the file does not name them; by default
@@ -109,6 +112,7 @@ def review_fences(
         pairs=pairs[: len(rows)],
         merge=lambda before, after: laid_over(before, after, given=given),
         problems=problems,
+        sheets=sheets,
         spared=frozenset(place for place in pairs[len(rows) :] if place is not None),
         in_scope=lambda fence: bool(groups & set(fence.groups)),
     )

@@ -51,19 +51,22 @@ def missing(name: str) -> CellRefused:
     return CellRefused("missing", f"The {en} is empty; fill it in.", f"{ko} 칸이 비어 있어요.")
 
 
-def duplicate(identity: Identity, first_row: int, *, by_id: bool) -> CellRefused:
-    """The row is the same fence as one above it."""
+def duplicate(identity: Identity, first: tuple[str | None, int], *, by_id: bool) -> CellRefused:
+    """The row is the same fence as one above it, or in a sheet before it."""
+    sheet, row = first
+    en = f"Row {row}" if sheet is None else f"Row {row} of '{sheet}'"
+    ko = f"{row}행" if sheet is None else f"'{sheet}' 시트 {row}행"
     if by_id:
         return CellRefused(
             "duplicate_external_id",
-            f"Row {first_row} has the same code '{identity.external_id}'. Give each fence its own.",
-            f"{first_row}행과 코드 '{identity.external_id}'이(가) 같아요. 서로 다르게 적어 주세요.",
+            f"{en} has the same code '{identity.external_id}'. Give each fence its own.",
+            f"{ko}과 코드 '{identity.external_id}'이(가) 같아요. 서로 다르게 적어 주세요.",
         )
     return CellRefused(
         "duplicate_name",
-        f"Row {first_row} has the same name, group and address. Give a code or an address that "
+        f"{en} has the same name, group and address. Give a code or an address that "
         "tells the two apart.",
-        f"{first_row}행과 이름·그룹·주소가 모두 같아요. 코드나 주소로 구분해 주세요.",
+        f"{ko}과 이름·그룹·주소가 모두 같아요. 코드나 주소로 구분해 주세요.",
     )
 
 

@@ -28,13 +28,14 @@ class Change(Generic[T]):
     """One line of the review.
 
     Attributes:
-        row: in the sheet; None for what is missing from it.
+        sheet, row: where it stands; None for what is missing from the file (a CSV has no sheet).
         before: what is there; None for new and refused ones.
         after: what would be there; None for refused and missing ones.
         place: index of `before` in the list that was reviewed; None where there is none.
     """
 
     state: State
+    sheet: str | None = None
     row: int | None = None
     before: T | None = None
     after: T | None = None
@@ -104,6 +105,7 @@ def review(
     pairs: Sequence[int | None],
     merge: Callable[[T, T], T],
     problems: Sequence[Problem] = (),
+    sheets: Sequence[str | None] | None = None,
     spared: frozenset[int] = frozenset(),
     in_scope: Callable[[T], bool] = lambda _thing: True,
 ) -> Review[T]:
@@ -114,23 +116,38 @@ def review(
         pairs: per row the index of the existing thing it means, as `pair` gives it.
         merge: (existing, incoming) → what would be there after; equal to the existing one: same.
         problems: of all rows; a row in them that is not in `rows` is refused.
+        sheets: the sheet of each row, where they come from several; else all are of one.
         spared: indices of existing things that a refused row names: they are not missing.
         in_scope: whether an existing thing that no row names counts as missing.
     """
-    taken_rows = {row for row, _ in rows}
-    by_row: dict[int, list[Problem]] = {}
+    places = list(sheets) if sheets is not None else [None] * len(rows)
+    by_row: dict[tuple[str | None, int], list[Problem]] = {}
     for problem in problems:
-        by_row.setdefault(problem.row, []).append(problem)
-    lines = [
-        _line(row, thing, existing, place, merge, tuple(by_row.get(row, ())))
-        for (row, thing), place in zip(rows, pairs, strict=True)
-    ]
+        at = problem.sheet if sheets is not None else None
+        by_row.setdefault((at, problem.row), []).append(problem)
+    lines = []
+    for (row, thing), sheet, place in zip(rows, places, pairs, strict=True):
+        found = tuple(by_row.pop((sheet, row), ()))
+        before = existing[place] if place is not None else None
+        after = thing if before is None else merge(before, thing)
+        state = State.NEW if before is None else State.CHANGED
+        lines.append(
+            Change(
+                state=State.SAME if after == before else state,
+                sheet=sheet,
+                row=row,
+                before=before,
+                after=after,
+                place=place,
+                problems=found,
+            )
+        )
     lines += [
-        Change(state=State.REFUSED, row=row, problems=tuple(found))
-        for row, found in by_row.items()
-        if row not in taken_rows
+        Change(state=State.REFUSED, sheet=sheet, row=row, problems=tuple(found))
+        for (sheet, row), found in by_row.items()
     ]
-    lines.sort(key=lambda change: change.row or 0)
+    order = {sheet: n for n, sheet in enumerate(dict.fromkeys(places))}
+    lines.sort(key=lambda line: (order.get(line.sheet, len(order)), line.row or 0))
     named = spared | {place for place in pairs if place is not None}
     lines += [
         Change(state=State.MISSING, before=thing, place=place)
@@ -138,19 +155,3 @@ def review(
         if place not in named and in_scope(thing)
     ]
     return Review(changes=tuple(lines))
-
-
-def _line(
-    row: int,
-    thing: T,
-    existing: Sequence[T],
-    place: int | None,
-    merge: Callable[[T, T], T],
-    problems: tuple[Problem, ...],
-) -> Change[T]:
-    if place is None:
-        return Change(state=State.NEW, row=row, after=thing, problems=problems)
-    before = existing[place]
-    after = merge(before, thing)
-    state = State.SAME if after == before else State.CHANGED
-    return Change(state=state, row=row, before=before, after=after, place=place, problems=problems)

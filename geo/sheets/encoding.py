@@ -36,8 +36,10 @@ ENCODINGS = {
     "big5": "big5",
     "cp1252": "cp1252",
     "latin-1": "cp1252",
+    "cp1250": "cp1250",
+    "cp1251": "cp1251",
 }
-_GUESSED = ["cp932", "gb18030", "big5", "cp1252", "cp1250", "cp1251"]
+_GUESSED = ["cp932", "gb18030", "big5", "cp1252", "cp1251"]
 _GUESS_BYTES = 200_000  # charset-normalizer's own advice: a sample is enough
 
 

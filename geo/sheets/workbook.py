@@ -28,6 +28,7 @@ HEADING_WITHIN_ROWS = 50  # title rows that may stand above the headings
 _LOOKED_AT_CHARS = 64_000
 _CONTROLS = [chr(c) for c in range(1, 32) if chr(c) not in "\t\n\r\x0b\x0c\x1a"]
 _MAX_CONTROL_SHARE = 0.001
+_LOOKS_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")  # "_x0041_" would be read as "A" (ST_Xstring)
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -191,8 +192,9 @@ def _worksheets(book: CalamineWorkbook, names: list[str], limits: SheetLimits) -
     cells = 0
     for name in names:
         found = book.get_sheet_by_name(name)
-        check_extent(name, found.total_height, found.total_width, limits, before=cells)
-        cells += found.total_height * found.total_width
+        last_row, last_column = found.end or (-1, -1)
+        check_extent(name, last_row + 1, last_column + 1, limits, before=cells)
+        cells += (last_row + 1) * (last_column + 1)
         rows = found.to_python(skip_empty_area=False)
         kept = _trimmed([[None if c == "" else c for c in row] for row in rows])
         tables.append(Table(sheet=name, rows=kept))
@@ -297,20 +299,29 @@ def to_xlsx(rows: Sequence[Sequence[Cell]], *, sheet: str = "Sheet1") -> bytes:
     for number, row in enumerate(rows, 1):
         cells: list[object] = []
         for index, value in enumerate(row):
-            if not isinstance(value, str):
-                cells.append(value)
-                continue
-            text = _storable(value)
-            if len(text.encode("utf-16-le")) > 2 * XLSX_CELL_CHARS:
-                where = column_letters(index)
-                raise SheetRefused("cell_too_long", given=f"{number:,}", where=where)
-            cell = WriteOnlyCell(page, value=text)
-            cell.data_type = "s"  # "=1+1" would become a formula, "#N/A" an error
+            if isinstance(value, float):
+                # openpyxl writes 16 digits, one too few for some doubles
+                cell = WriteOnlyCell(page, value=repr(value))
+                cell.data_type = "n"
+            elif isinstance(value, str):
+                cell = WriteOnlyCell(page, value=_fitting(value, number, index))
+                cell.data_type = "s"  # "=1+1" would become a formula, "#N/A" an error
+            else:
+                cell = value
             cells.append(cell)
         page.append(cells)
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
+
+
+def _fitting(text: str, row_number: int, index: int) -> str:
+    """The text as a cell of Excel holds it, which counts UTF-16 units."""
+    stored = _LOOKS_ESCAPED.sub("_x005F_", _storable(text))
+    if len(stored.encode("utf-16-le")) > 2 * XLSX_CELL_CHARS:
+        where = column_letters(index)
+        raise SheetRefused("cell_too_long", given=f"{row_number:,}", where=where)
+    return stored
 
 
 def _storable(text: str) -> str:
