@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -67,7 +68,7 @@ class Receipt:
     admission: Admission
     transitions: Sequence[Transition]
     decisions: Sequence[Decision]
-    messages: Sequence[sa.RowMapping]
+    messages: Sequence[Mapping[str, Any]]
 
 
 def take_pings(
@@ -464,7 +465,7 @@ def _save_decisions(
 
 def _messages(
     conn: sa.Connection, pings: Pings, admission: Admission, made: Sequence[Decision]
-) -> list[sa.RowMapping]:
+) -> list[dict[str, Any]]:
     again = admission.outcome == Outcome.DUPLICATE
     triggers = set(zip(pings.device[again].tolist(), pings.at_ms[again].tolist(), strict=True))
     triggers |= {

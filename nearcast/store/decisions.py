@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -102,7 +103,7 @@ def save(
 
 def inbox_of(
     conn: sa.Connection, triggers: Iterable[tuple[int, int]], *, now_ms: int
-) -> list[sa.RowMapping]:
+) -> list[dict[str, Any]]:
     """The inbox deliveries of (device, trigger instant) pairs that have not expired."""
     wanted = set(triggers)
     instants = [at_ms for _, at_ms in wanted]
@@ -116,7 +117,7 @@ def inbox_of(
         )
         .order_by(delivery.c.id)
     )
-    rows = conn.execute(query).mappings()
+    rows = [row._asdict() for row in conn.execute(query)]
     return [row for row in rows if (row["device_id"], row["trigger_ms"]) in wanted]
 
 

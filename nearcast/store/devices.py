@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,8 +119,8 @@ _UPDATE = (
 )
 
 
-def _device(row: sa.Row[Any]) -> Device:
-    id_, key, ad_id, user_id, location, marketing, night = tuple(row)
+def _device(row: Sequence[Any]) -> Device:
+    id_, key, ad_id, user_id, location, marketing, night = row
     return Device(
         id=id_,
         key=key,

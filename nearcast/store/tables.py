@@ -1,4 +1,4 @@
-"""Every table, one MetaData. Times are ms since the epoch (UTC). Each index names the query it serves."""
+"""Every table, one MetaData. Times are ms since the epoch (UTC). Indexes name the query they serve."""
 
 from __future__ import annotations
 
