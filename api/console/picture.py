@@ -35,7 +35,7 @@ HEAT_OPACITY = (0.16, 0.42)
 #: per frame; of more, those with the highest values
 MOST_FENCES = 2_000
 MOST_INSETS = 3
-NAME_PX, CROWD_PX = 11, 7.0
+NAME_PX, CROWD_PX, CAPTION_PX = 11, 7.0, 30.0
 GAP_PX, STRIP_PX, INSET_PX = 12.0, 40.0, 0.26
 _WORDS = {
     "ko": {
@@ -201,7 +201,7 @@ def _window(
         f'<svg x="{frame.x:g}" y="{frame.y:g}" width="{frame.width:g}" height="{frame.height:g}">',
         _rect("map-paper", 0, 0, frame.width, frame.height, PAPER),
         *(_region(region, shape) for region, shape in seen),
-        *_net(frame),
+        *_net(frame, named=not caption),
         *(_heat(frame, fence, most) for fence in fences if fence.value > 0),
         *(_fence(frame, fence) for fence in reversed(fences)),
         *_names(frame, [region for region, _ in seen], fences),
@@ -239,19 +239,19 @@ def _region(region: MapRegion, path: str) -> str:
     )
 
 
-def _net(frame: Frame) -> Iterator[str]:
-    """A faint net of whole degrees or parts of them, named at the left and lower edge."""
+def _net(frame: Frame, *, named: bool) -> Iterator[str]:
+    """A faint net of whole degrees or parts of them; in the main frame its lines are named."""
     lons, lats = graticule(frame, 120.0)
     line = f'stroke="{LINE}" stroke-width="1"'
     for lon in lons:
         px = frame.project(np.array([[lon, frame.lat]]))[0, 0]
         yield f'<path class="map-net" d="M{px:.1f} 0V{frame.height:g}" {line}/>'
-        if 40 < px < frame.width - 110:
+        if named and 40 < px < frame.width - 40:
             yield _text("map-faint", px + 3, frame.height - 6, f"{lon:g}°", 9, FAINT)
     for lat in lats:
         py = frame.project(np.array([[frame.lon, lat]]))[0, 1]
         yield f'<path class="map-net" d="M0 {py:.1f}H{frame.width:g}" {line}/>'
-        if 40 < py < frame.height - 20:
+        if named and 40 < py < frame.height - 20:
             yield _text("map-faint", 5, py - 3, f"{lat:g}°", 9, FAINT)
 
 
@@ -294,6 +294,8 @@ def _names(frame: Frame, regions: Sequence[MapRegion], fences: Sequence[MapFence
     window = (0.0, 0.0, frame.width, frame.height)
     points = frame.project(np.array([(fence.lon, fence.lat) for fence in fences]))
     crowd = shapely.union_all(shapely.buffer(shapely.points(points), CROWD_PX, quad_segs=2))
+    if frame.x > 0:
+        window = (0.0, CAPTION_PX, frame.width, frame.height - CAPTION_PX)
     for region in regions:
         if region.kind == "water":
             continue
