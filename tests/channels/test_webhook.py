@@ -8,9 +8,8 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +20,15 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from nearcast.channels.addresses import AddressRefused, addresses_of, is_public
 from nearcast.channels.base import ChannelError, Letter
 from nearcast.channels.webhook import WebhookChannel
+from tests.receiver import Receiver, receiving, status
 
 SECRET = "whsec_" + "bmVhcmNhc3QgdGVzdCBzZWNyZXQgb2YgMzIgYnl0ZXM="
 
 
-@dataclass
-class Receiver:
-    """An endpoint on this machine: what it got, and what it answers."""
-
-    url: str
-    got: list[tuple[dict[str, str], bytes, str]] = field(default_factory=list)
-    answer: Callable[[BaseHTTPRequestHandler], None] | None = None
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            there.got.append((dict(self.headers.items()), body, self.path))
-            if there.answer is not None:
-                there.answer(self)
-                return
-            self.send_response(200)
-            self.send_header("content-length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    there = Receiver(url=f"http://127.0.0.1:{server.server_port}/hook")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield there
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with receiving() as there:
+        yield there
 
 
 @pytest.fixture
@@ -73,18 +40,6 @@ def channel() -> Iterator[WebhookChannel]:
 
 def _letter(url: str, content: dict[str, Any] | None = None) -> Letter:
     return Letter(key="dlv_7", address=url, secret=SECRET, content=content or {"title": "강남점 🎁"})
-
-
-def _status(code: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Any:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(code)
-        for name, value in (headers or {}).items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
 
 
 def test_a_letter_arrives_signed_under_its_key(receiver: Receiver, channel: WebhookChannel) -> None:
@@ -115,7 +70,7 @@ def test_a_second_letter_goes_over_the_same_connection(
 
     def note(handler: BaseHTTPRequestHandler) -> None:
         ports.append(handler.client_address[1])
-        _status(204)(handler)
+        status(204)(handler)
 
     receiver.answer = note
     assert [channel.send(_letter(receiver.url)) for _ in range(3)] == [204] * 3
@@ -123,7 +78,7 @@ def test_a_second_letter_goes_over_the_same_connection(
 
 
 @pytest.mark.parametrize(
-    ("status", "permanent"),
+    ("code", "permanent"),
     [
         (400, True),
         (401, True),
@@ -141,12 +96,12 @@ def test_a_second_letter_goes_over_the_same_connection(
     ],
 )
 def test_which_refusals_are_for_good(
-    receiver: Receiver, channel: WebhookChannel, status: int, permanent: bool
+    receiver: Receiver, channel: WebhookChannel, code: int, permanent: bool
 ) -> None:
-    receiver.answer = _status(status)
+    receiver.answer = status(code)
     with pytest.raises(ChannelError) as caught:
         channel.send(_letter(receiver.url))
-    assert (caught.value.status, caught.value.permanent) == (status, permanent)
+    assert (caught.value.status, caught.value.permanent) == (code, permanent)
 
 
 @pytest.mark.parametrize(
@@ -156,19 +111,19 @@ def test_which_refusals_are_for_good(
 def test_retry_after_is_read(
     receiver: Receiver, channel: WebhookChannel, text: str, seconds: float | None
 ) -> None:
-    receiver.answer = _status(429, {"retry-after": text})
+    receiver.answer = status(429, {"retry-after": text})
     with pytest.raises(ChannelError) as caught:
         channel.send(_letter(receiver.url))
     assert caught.value.retry_after_s == seconds
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(receiver: Receiver, channel: WebhookChannel, status: int) -> None:
-    receiver.answer = _status(status, {"location": receiver.url + "/elsewhere"})
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(receiver: Receiver, channel: WebhookChannel, code: int) -> None:
+    receiver.answer = status(code, {"location": receiver.url + "/elsewhere"})
     with pytest.raises(ChannelError, match="redirect") as caught:
         channel.send(_letter(receiver.url))
     assert len(receiver.got) == 1
-    assert caught.value.status == status
+    assert caught.value.status == code
 
 
 def test_a_huge_answer_is_read_no_further_than_the_bound(
@@ -267,7 +222,7 @@ def test_what_is_no_web_address_is_refused_for_good(channel: WebhookChannel, url
 
 def test_the_checked_address_is_dialled_and_the_name_is_kept(receiver: Receiver) -> None:
     """A resolver that answers otherwise the second time (DNS rebinding) is asked only once."""
-    port = int(receiver.url.split(":")[2].split("/")[0])
+    port = receiver.port
     asked: list[str] = []
 
     def resolve(host: str, _: int) -> list[tuple[Any, ...]]:
@@ -284,7 +239,7 @@ def test_the_checked_address_is_dialled_and_the_name_is_kept(receiver: Receiver)
 
 
 def test_the_next_address_is_tried_when_one_is_dead(receiver: Receiver) -> None:
-    port = int(receiver.url.split(":")[2].split("/")[0])
+    port = receiver.port
 
     def resolve(_: str, __: int) -> list[tuple[Any, ...]]:
         # ::1 has no listener on this port
