@@ -60,7 +60,7 @@ def test_parts_of_a_split_lie_in_range_and_keep_the_area(polygon: shapely.Polygo
     assert west >= -180
     assert east <= 180
     assert parts.area == pytest.approx(polygon.area, rel=1e-9)
-    assert projected_area_m2(parts) == pytest.approx(projected_area_m2(polygon), rel=1e-6)
+    assert projected_area_m2(parts) == pytest.approx(projected_area_m2(polygon), rel=1e-6, abs=0.01)
 
 
 @settings(max_examples=80, deadline=None)
@@ -70,7 +70,7 @@ def test_unwrapping_a_split_gives_the_polygon_back_without_a_seam(polygon: shape
     joined = unwrap(split(polygon))
     turn = 360.0 * round((polygon.centroid.x - joined.centroid.x) / 360)
     moved = shapely.transform(joined, lambda xy: xy + np.array([turn, 0.0]))
-    assert projected_area_m2(joined) == pytest.approx(projected_area_m2(polygon), rel=1e-6)
+    assert projected_area_m2(joined) == pytest.approx(projected_area_m2(polygon), rel=1e-6, abs=0.01)
     assert shapely.area(shapely.symmetric_difference(moved, polygon)) <= 1e-12 * max(1, polygon.area)
     if spans_antimeridian(split(polygon)):
         assert len(shapely.get_parts(joined)) == len(shapely.get_parts(polygon))
