@@ -15,6 +15,11 @@ import pytest
 import shapely
 from pyproj import Geod
 
+from geo.fences.columns import read_sheets
+from geo.fences.fence import CircleShape
+from geo.frames import layer_of, read_frame
+from geo.sheets import workbook
+
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "fixtures" / "demo"
 GEOD = Geod(ellps="WGS84")
@@ -71,6 +76,26 @@ def test_every_store_can_be_accepted_and_told_apart() -> None:
     assert len({store["브랜드"] for store in stores}) == 9
     assert {store["업종"] for store in stores} == {"커피", "편의점", "베이커리", "화장품"}
     assert {"100m", "150m", "0.2km"} <= {store["반경"] for store in stores}
+
+
+def test_our_own_reader_takes_every_row_and_every_area() -> None:
+    (read,) = read_sheets(workbook.read((DEMO / "stores.xlsx").read_bytes()))
+    assert read.problems == []
+    assert read.unknown_headings == ()
+    assert len(read.mapping) == 12
+    stores = rows()
+    assert [row for row, _ in read.fences] == list(range(4, 4 + len(stores)))
+    for (_, fence), store in zip(read.fences, stores, strict=True):
+        assert fence.shape == CircleShape(
+            lon=store["경도"], lat=store["위도"], radius_m=radius_m(store["반경"])
+        )
+        assert fence.external_id == store["매장코드"]
+        assert fence.tags == tuple((store["태그"] or "").split(",")) or not store["태그"]
+    for name in ("regions.geojson", "trade_areas.geojson"):
+        frame = read_frame((DEMO / name).read_bytes())
+        layer, repairs = layer_of(frame, name_column="name", code_column="code")
+        assert repairs == []
+        assert len(layer.areas) == len(areas(name))
 
 
 def test_every_store_lies_in_the_district_of_its_address_and_off_the_river() -> None:
