@@ -1,0 +1,212 @@
+"""The worker: drains the outbox, survives kill -9, moves campaigns by the clock, tells no secrets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from api import worker
+from api.settings import Settings
+from api.wiring import House, build
+from nearcast.services import manage_workspace
+from nearcast.store.engine import in_transaction, reading
+from nearcast.store.tables import campaign, delivery, delivery_attempt
+from tests.receiver import Receiver, receiving, status
+from tests.world import GANGNAM, MIN, OUTSIDE, START_MS, World
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as there:
+        yield there
+
+
+@pytest.fixture
+def house(sqlite_url: str) -> Iterator[House]:
+    settings = Settings(database_url=sqlite_url, clock="replay", allow_private_targets=True)
+    built = build(settings)
+    built.clock.saw(START_MS - 60 * MIN)
+    yield built
+    built.engine.dispose()
+
+
+def _told(house: House, url: str, people: int) -> World:
+    """A webhook campaign that has decided to tell so many people."""
+    world = World(house.engine, house.clock)
+    webhook_id, _ = in_transaction(
+        house.engine,
+        lambda conn: manage_workspace.add_webhook(
+            conn,
+            app_id=world.app_id,
+            workspace_id=world.workspace_id,
+            name="crm",
+            url=url,
+            allow_http=True,
+            now_ms=START_MS,
+            actor="test",
+        ),
+    )
+    fence_id = world.fence("강남점", GANGNAM)
+    world.campaign(
+        targeting={"fence_ids": [fence_id]},
+        message={"channel": "webhook", "webhook_id": webhook_id, "title": "t", "body": "b"},
+    )
+    ads = [f"38400000-8cf0-11bd-b23e-{n:012}" for n in range(people)]
+    world.post([{"who": f"phone-{ad}", "ad_id": ad, "at": GANGNAM, "min": 0} for ad in ads])
+    return world
+
+
+def _states(engine: sa.Engine) -> dict[str, int]:
+    query = sa.select(delivery.c.state, sa.func.count()).group_by(delivery.c.state)
+    return dict(reading(engine, lambda conn: conn.execute(query).all()))
+
+
+def test_everything_due_is_sent_once(house: House, receiver: Receiver) -> None:
+    _told(house, receiver.url, 150)
+    assert worker.run(house, stop=threading.Event(), once=True) == 150
+    assert _states(house.engine) == {"sent": 150}
+    keys = [headers["webhook-id"] for headers, _, _ in receiver.got]
+    assert len(keys) == len(set(keys)) == 150
+    assert worker.run(house, stop=threading.Event(), once=True) == 0
+
+
+def test_several_workers_share_the_outbox(house: House, receiver: Receiver) -> None:
+    _told(house, receiver.url, 200)
+    sent: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: sent.append(worker.run(house, stop=threading.Event(), once=True))
+        )
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(sent) == 200
+    keys = [headers["webhook-id"] for headers, _, _ in receiver.got]
+    assert len(keys) == len(set(keys)) == 200
+
+
+def test_one_dead_endpoint_does_not_hold_up_the_rest(house: House, receiver: Receiver) -> None:
+    _told(house, receiver.url, 3)
+    receiver.answer = status(500)
+    assert worker.run(house, stop=threading.Event(), once=True) == 0
+    assert _states(house.engine) == {"queued": 3}
+    receiver.answer = None
+    house.clock.saw(START_MS + MIN)
+    assert worker.run(house, stop=threading.Event(), once=True) == 3
+
+
+def test_stopping_finishes_what_is_in_flight(house: House, receiver: Receiver) -> None:
+    _told(house, receiver.url, 1)
+    arrived, stop = threading.Event(), threading.Event()
+
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        arrived.set()
+        assert stop.wait(10)
+        status(200)(handler)
+
+    receiver.answer = slowly
+    sent: list[int] = []
+    thread = threading.Thread(target=lambda: sent.append(worker.run(house, stop=stop)))
+    thread.start()
+    assert arrived.wait(10)
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert sent == [1]
+    assert _states(house.engine) == {"sent": 1}
+
+
+def test_a_killed_workers_lease_is_taken_over_under_the_same_key(
+    house: House, receiver: Receiver, sqlite_url: str
+) -> None:
+    _told(house, receiver.url, 1)
+    arrived, never = threading.Event(), threading.Event()
+
+    def hang(_: BaseHTTPRequestHandler) -> None:
+        arrived.set()
+        never.wait(20)
+
+    receiver.answer = hang
+    script = (
+        "import threading; from api import worker; from api.wiring import build;"
+        "from api.settings import Settings;"
+        "worker.run(build(Settings.from_env()), stop=threading.Event())"
+    )
+    env = {
+        "NEARCAST_DATABASE_URL": sqlite_url,
+        "NEARCAST_CLOCK": "replay",
+        "NEARCAST_ALLOW_PRIVATE_TARGETS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    process = subprocess.Popen([sys.executable, "-c", script], env=env, stderr=subprocess.DEVNULL)
+    try:
+        assert arrived.wait(30)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        never.set()
+    assert _states(house.engine) == {"leased": 1}
+    receiver.answer = None
+    assert worker.run(house, stop=threading.Event(), once=True) == 0  # the lease still holds
+    house.clock.saw(START_MS + MIN)
+    assert worker.run(house, stop=threading.Event(), once=True) == 1
+    assert _states(house.engine) == {"sent": 1}
+    assert len({headers["webhook-id"] for headers, _, _ in receiver.got}) == 1
+    assert len(receiver.got) == 2
+    assert receiver.got[0][1] == receiver.got[1][1]
+
+
+def test_the_clock_moves_campaigns_while_the_worker_runs(house: House) -> None:
+    world = World(house.engine, house.clock)
+    fence_id = world.fence("강남점", GANGNAM)
+    world.campaign(
+        targeting={"fence_ids": [fence_id]},
+        period={"start": "2026-11-22T00:00:00+00:00", "end": "2026-11-23T00:00:00+00:00"},
+    )
+    house.clock.saw(START_MS)
+    worker.run(house, stop=threading.Event(), once=True)
+    query = sa.select(campaign.c.state)
+    assert reading(house.engine, lambda conn: conn.execute(query).scalar_one()) == "ended"
+
+
+def test_the_log_is_json_and_knows_no_person_and_no_place(
+    house: House, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _told(house, receiver.url, 5)
+    worker.run(house, stop=threading.Event(), once=True)
+    house.clock.saw(START_MS + 90 * MIN)
+    text = capsys.readouterr().err
+    lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    assert sum(line["handed_over"] for line in lines if line["event"] == "batch") == 5
+    for secret in ("38400000", "phone-", "127.02", "37.49", "whsec_", str(OUTSIDE[0])):
+        assert secret not in text
+
+
+def test_attempts_are_kept(house: House, receiver: Receiver) -> None:
+    _told(house, receiver.url, 2)
+    worker.run(house, stop=threading.Event(), once=True)
+    query = sa.select(delivery_attempt.c.ok, delivery_attempt.c.status)
+    rows = reading(house.engine, lambda conn: [tuple(r) for r in conn.execute(query)])
+    assert rows == [(True, 200)] * 2
+
+
+def test_the_worker_needs_neither_flask_nor_pydantic() -> None:
+    script = (
+        "import sys, api.worker;sys.exit(bool({'flask', 'pydantic', 'apiflask'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
