@@ -110,8 +110,12 @@ def _with_points_on(polygon: shapely.Polygon, meridians: list[float]) -> shapely
 
 
 def _with_points_at(ring: Floats, meridian: float) -> Floats:
+    """Each crossing is counted from the western end: an edge crosses alike in both directions."""
     beside = ring[:, 0] - meridian
     row = np.flatnonzero(beside[:-1] * beside[1:] < 0)
-    share = beside[row] / (beside[row] - beside[row + 1])
-    lat = ring[row, 1] + (ring[row + 1, 1] - ring[row, 1]) * share
+    eastward = (beside[row] < 0)[:, None]
+    west = np.where(eastward, ring[row], ring[row + 1])
+    east = np.where(eastward, ring[row + 1], ring[row])
+    share = (meridian - west[:, 0]) / (east[:, 0] - west[:, 0])
+    lat = west[:, 1] + (east[:, 1] - west[:, 1]) * share
     return np.insert(ring, row + 1, np.column_stack([np.full(len(row), meridian), lat]), axis=0)

@@ -115,7 +115,10 @@ def read_geojson(value: object) -> ReadShape:
     listed = value.get("coordinates")
     if kind == "Polygon":
         return _read([listed], lambda _: at)
-    return _read(as_list(listed, at), lambda n: f"{at}/{n}")
+    parts = as_list(listed, at)
+    if not parts:
+        raise ShapeRefused("empty", pointer=at)
+    return _read(parts, lambda n: f"{at}/{n}")
 
 
 def read_wkt(text: object) -> ReadShape:
@@ -150,8 +153,15 @@ def to_geojson(shape: Shape, *, circle_points: int = 64) -> dict[str, Any]:
 
 
 def to_wkt(shape: Shape, *, circle_points: int = 64) -> str:
-    """WKT to the last bit; circles as in `to_geojson`."""
-    return str(shapely.to_wkt(_drawn(shape, circle_points), rounding_precision=-1))
+    """WKT that reads back to the last bit (GEOS's own stops at 16 decimals); circles as above."""
+    drawn = _drawn(shape, circle_points)
+    polygons = [
+        "(" + ", ".join(_wkt_ring(ring) for ring in (part.exterior, *part.interiors)) + ")"
+        for part in shapely.get_parts(drawn)
+    ]
+    if drawn.geom_type == "Polygon":
+        return f"POLYGON {polygons[0]}"
+    return f"MULTIPOLYGON ({', '.join(polygons)})"
 
 
 def representative_point(shape: Shape) -> tuple[float, float]:
@@ -160,6 +170,13 @@ def representative_point(shape: Shape) -> tuple[float, float]:
         return shape.lon, shape.lat
     point = shapely.point_on_surface(unwrap(shape.geometry))
     return float(normalize_lon(point.x)), float(point.y)
+
+
+def _wkt_ring(ring: shapely.LinearRing) -> str:
+    numbers = [
+        [repr(n).removesuffix(".0") for n in point] for point in shapely.get_coordinates(ring).tolist()
+    ]
+    return "(" + ", ".join(" ".join(pair) for pair in numbers) + ")"
 
 
 def _drawn(shape: Shape, circle_points: int) -> Polygonal:
@@ -200,8 +217,6 @@ def _swapped(read: Callable[[], ReadShape]) -> Proposal | None:
 
 def _judge(parts: Sequence[object], pointer_of: Callable[[int], str], reading: Reading) -> ReadShape:
     """Each polygon in continuous longitudes first, then all of them split at 180°."""
-    if not parts:
-        raise ShapeRefused("empty", pointer="/coordinates")
     read = [reading.part(part, pointer_of(n)) for n, part in enumerate(parts)]
     polygons = [_polygon(part, reading.notes) for part in read]
     for part, polygon in zip(read, polygons, strict=True):
