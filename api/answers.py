@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
 from flask import Response, g, request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import principal
 from api.problems import BodyTooLarge, MalformedBody, UnsupportedMediaType
@@ -44,7 +44,7 @@ class Out(BaseModel):
 class Page(In):
     """Which part of a list."""
 
-    limit: int = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = None
 
 
@@ -111,13 +111,14 @@ def _holds_nul(value: Any) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def answered(
-    verb: Callable[[sa.Connection], BaseModel | tuple[BaseModel, int]], *, status: int = 200
-) -> Response:
+Answered = BaseModel | tuple[BaseModel, int] | None
+
+
+def answered(verb: Callable[[sa.Connection], Answered], *, status: int = 200) -> Response:
     """Run a verb in one transaction and answer with its model; once an Idempotency-Key.
 
     The answer is made inside the transaction, so that it shows what was committed. A verb that gives
-    a pair says the status itself.
+    a pair says the status itself; one that gives nothing has no body.
     """
     home = house()
 
@@ -141,9 +142,9 @@ def answered(
     return Response(answer.body, status=answer.status, mimetype="application/json")
 
 
-def encode(model: BaseModel) -> bytes:
-    """A model as JSON."""
-    return model.model_dump_json().encode()
+def encode(model: BaseModel | None) -> bytes:
+    """A model as JSON; nothing for None."""
+    return b"" if model is None else model.model_dump_json(by_alias=True).encode()
 
 
 def rfc3339(at_ms: int) -> str:
@@ -165,6 +166,17 @@ def after(cursor: str | None) -> int:
         message = "This cursor is none of ours; take 'next_cursor' of the page before."
         raise Invalid(errors=[FieldError(pointer="/cursor", code="bad_cursor", message=message)])
     return int(digits)
+
+
+Row = TypeVar("Row", bound=sa.RowMapping)
+
+
+def page_of(rows: Sequence[Row], query: Page) -> tuple[Sequence[Row], int, str | None]:
+    """A page of a short list of rows in order of `id`, how many there are, and the next cursor."""
+    start = after(query.cursor)
+    rest = sorted((row for row in rows if row["id"] > start), key=lambda row: int(row["id"]))
+    page = rest[: query.limit]
+    return page, len(rows), cursor_to(page[-1]["id"] if len(rest) > query.limit else None)
 
 
 def _checked(key: str) -> str:

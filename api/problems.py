@@ -102,7 +102,12 @@ _RETRY_AFTER_S = "1"
 
 def status_of(error: NearcastError) -> int:
     """The HTTP status of an error, by the nearest of its classes."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return status_of_class(type(error))
+
+
+def status_of_class(kind: type[NearcastError]) -> int:
+    """The HTTP status of a class of errors."""
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
 
 
 def problem(

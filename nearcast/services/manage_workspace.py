@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from campaigns.people.identity import normal_ad_id
 from nearcast.services.addresses import is_web_address
 from nearcast.services.edit_fences import require_plan
 from nearcast.services.errors import (
+    AlreadyExists,
     FieldError,
     Forbidden,
     Invalid,
@@ -75,6 +77,7 @@ class Principal:
 
 def found_installation(conn: sa.Connection, *, now_ms: int) -> int:
     """The default workspace (Premium) with its app, made when there is none; returns its serial."""
+    # the row of the secret stands before the workspace: of two processes that start, one waits here
     workspaces.kept(conn, _LINK_SECRET, secrets.token_hex(32))
     first = workspaces.first(conn)
     if first is not None:
@@ -136,6 +139,45 @@ def revoke_key(conn: sa.Connection, key_id: int, *, workspace_id: int, now_ms: i
     if not workspaces.revoke_key(conn, workspace_id=workspace_id, key_id=key_id, now_ms=now_ms):
         raise NotFound(f"There is no living key '{public('key', key_id)}'.")
     _note(conn, workspace_id, now_ms, actor, "key.revoked", public("key", key_id))
+
+
+def keys_for(conn: sa.Connection, who: Principal) -> list[sa.RowMapping]:
+    """The keys that a key may see: all of its workspace, or those of its one app."""
+    rows = workspaces.keys_of(conn, who.workspace_id)
+    return [row for row in rows if who.app_id is None or row["app_id"] == who.app_id]
+
+
+def revoke_key_of(conn: sa.Connection, key_id: int, *, who: Principal, now_ms: int) -> None:
+    """Revoke a key that another one may see."""
+    if key_id not in {row["id"] for row in keys_for(conn, who)}:
+        raise NotFound(f"There is no living key '{public('key', key_id)}'.")
+    revoke_key(conn, key_id, workspace_id=who.workspace_id, now_ms=now_ms, actor=who.actor)
+
+
+def add_app(
+    conn: sa.Connection, *, who: Principal, name: str, bundle_id: str, time_zone: str, now_ms: int
+) -> int:
+    """A new app of the caller's workspace; returns its serial. A key of one app makes no other."""
+    if who.app_id is not None:
+        raise Forbidden("This key is for one app; adding apps needs a key for all of them.")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"'{time_zone[:60]}' is no IANA time zone, such as Asia/Seoul."
+        fault = FieldError(pointer="/time_zone", code="unknown_time_zone", message=message)
+        raise Invalid(errors=[fault]) from error
+    if bundle_id in workspaces.apps_of(conn, who.workspace_id):
+        raise AlreadyExists(f"There is an app '{bundle_id}' already.")
+    serial = workspaces.add_app(
+        conn,
+        workspace_id=who.workspace_id,
+        name=name,
+        bundle_id=bundle_id,
+        time_zone=time_zone,
+        now_ms=now_ms,
+    )
+    _note(conn, who.workspace_id, now_ms, who.actor, "app.added", public("app", serial))
+    return serial
 
 
 def authenticate(conn: sa.Connection, text: str) -> Principal:
@@ -268,7 +310,7 @@ def remove_webhook(
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _note(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -26,6 +26,17 @@ MAX_NAME = 200
 #: what a campaign has of which nothing is said
 DEFAULTS: dict[str, Any] = {"trigger": {"kind": Kind.ENTER.value, "after_s": None}}
 
+#: what a person asks for → the state it leads to
+TARGET_OF_MOVE = {
+    "draft": State.DRAFT,
+    "test": State.TEST,
+    "standby": State.STANDBY,
+    "run": State.RUNNING,
+    "pause": State.PAUSED,
+    "end": State.ENDED,
+    "archive": State.ARCHIVED,
+}
+
 Row = Mapping[str, Any] | sa.RowMapping
 
 
@@ -39,12 +50,16 @@ class Author:
     now_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(Protocol):
     """A shape given inside a campaign; it becomes a fence of the campaign's own."""
 
-    shape: Shape
-    area_km2: float
+    @property
+    def shape(self) -> Shape:
+        """The shape, within the limits."""
+
+    @property
+    def area_km2(self) -> float:
+        """Its area."""
 
 
 def create(
@@ -53,7 +68,7 @@ def create(
     *,
     app_id: int,
     name: str,
-    in_place: Place | ReadShape | None,
+    in_place: Place | None,
     author: Author,
 ) -> int:
     """A new draft; returns its serial. It may be incomplete, but nothing in it may be wrong.
@@ -74,7 +89,7 @@ def edit(
     changes: Mapping[str, Any],
     *,
     name: str | None,
-    in_place: Place | ReadShape | None,
+    in_place: Place | None,
     author: Author,
 ) -> None:
     """Change some parts: a new version. A campaign in test, on standby or running stays complete.
@@ -150,7 +165,7 @@ def copy(conn: sa.Connection, row: Row, *, author: Author) -> int:
     found = fences.get(conn, workspace_id=author.workspace_id, fence_ids=[own]) if own else {}
     place: Place | None = None
     if own in found:
-        place = Place(shape=found[own].fence.shape, area_km2=found[own].area_km2)
+        place = ReadShape(shape=found[own].fence.shape, notes=(), area_km2=found[own].area_km2)
     targeting["fence_ids"] = [f for f in targeting.get("fence_ids") or [] if f != own]
     suffix = " (copy)"
     return _insert(
@@ -189,7 +204,7 @@ def _insert(
     *,
     app_id: int,
     name: str,
-    in_place: Place | ReadShape | None,
+    in_place: Place | None,
     author: Author,
 ) -> int:
     campaign_id = campaigns.insert(
@@ -225,7 +240,7 @@ def _with_place(
     conn: sa.Connection,
     row: Row,
     targeting: Mapping[str, Any] | None,
-    in_place: Place | ReadShape | None,
+    in_place: Place | None,
     author: Author,
 ) -> dict[str, Any]:
     """The targeting with the campaign's own fence in it: made, moved, or deleted."""

@@ -153,6 +153,16 @@ def using_fences(conn: sa.Connection, fence_ids: AbstractSet[int]) -> list[sa.Ro
     ]
 
 
+def using_group(conn: sa.Connection, *, workspace_id: int, group: str) -> list[sa.RowMapping]:
+    """The campaigns of a workspace in test, on standby, running or paused that name a group."""
+    own = set(conn.execute(sa.select(app.c.id).where(app.c.workspace_id == workspace_id)).scalars())
+    return [
+        row
+        for row in _alive(conn)
+        if row["app_id"] in own and group in ((row["body"].get("targeting") or {}).get("groups") or ())
+    ]
+
+
 def using_webhook(conn: sa.Connection, webhook_id: int) -> list[sa.RowMapping]:
     """The campaigns in test, on standby, running or paused that send to a webhook."""
     return [

@@ -342,6 +342,11 @@ def _decode_versions(rows: Sequence[sa.RowMapping]) -> list[FenceVersion]:
     ]
 
 
+def shape_of(row: sa.RowMapping) -> Shape:
+    """The shape of a version's row."""
+    return _shape(row, shapely.from_wkb(row["wkb"]))
+
+
 def _shape(row: sa.RowMapping, geometry: Any) -> Shape:
     if geometry is None:
         return CircleShape(lon=row["lon"], lat=row["lat"], radius_m=row["radius_m"])

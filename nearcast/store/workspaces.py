@@ -29,6 +29,11 @@ def first(conn: sa.Connection) -> int | None:
     return conn.execute(sa.select(sa.func.min(workspace.c.id))).scalar()
 
 
+def serials(conn: sa.Connection) -> list[int]:
+    """The serials of all workspaces."""
+    return list(conn.execute(sa.select(workspace.c.id).order_by(workspace.c.id)).scalars())
+
+
 def get(conn: sa.Connection, workspace_id: int) -> sa.RowMapping:
     """One workspace's row."""
     return conn.execute(sa.select(workspace).where(workspace.c.id == workspace_id)).mappings().one()

@@ -1,0 +1,78 @@
+"""The HTTP interface: every route, every error as a problem, its document and its readable page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from apiflask import APIFlask
+from flask import Blueprint, Response, request
+
+from api import openapi, problems, validation
+from api.settings import Settings
+from api.wiring import EXTENSION, House, build
+
+CONSOLE = Path(__file__).parent / "console"
+#: nothing from elsewhere, nothing inline (quality Q15)
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(house: House | None = None) -> APIFlask:
+    """The WSGI application.
+
+    Args:
+        house: the parts to use; without, they are built from the environment.
+    """
+    validation.install()
+    app = APIFlask(
+        "nearcast",
+        title=openapi.TITLE,
+        version=openapi.VERSION,
+        spec_path=None,  # our own routes: every error here is a problem, the docs page is ours
+        docs_path=None,
+        json_errors=False,
+        static_folder=str(CONSOLE / "static"),
+        static_url_path="/static",
+        template_folder=str(CONSOLE / "templates"),
+    )
+    app.extensions[EXTENSION] = house or build(Settings.from_env())
+    app.config.update(openapi.CONFIG)
+    problems.install(app)
+    app.before_request(validation.refuse_nul)
+    app.after_request(_guard)
+    for blueprint in blueprints():
+        app.register_blueprint(blueprint)
+    openapi.install(app)
+    return app
+
+
+def blueprints() -> list[Blueprint]:
+    """Every route of the interface, by subject."""
+    from api.routes import (
+        areas,
+        campaigns,
+        fences,
+        groups,
+        health,
+        keys,
+        pings,
+        test_devices,
+        webhooks,
+    )
+
+    modules = (pings, fences, groups, areas, campaigns, test_devices, webhooks, keys, health)
+    return [module.bp for module in modules]
+
+
+def _guard(answer: Response) -> Response:
+    """Browsers guess no types, keep no answers of the API, and run nothing that is not ours."""
+    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+    answer.headers.setdefault("Referrer-Policy", "no-referrer")
+    if answer.mimetype == "text/html":
+        answer.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        answer.headers.setdefault("X-Frame-Options", "DENY")
+    elif request.path.startswith("/v1/"):
+        answer.headers.setdefault("Cache-Control", "no-store")
+    return answer

@@ -1,0 +1,42 @@
+"""Is the process alive, and may it be sent traffic."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from apiflask import APIBlueprint
+from flask import Response
+
+from api.answers import Out, encode
+from api.wiring import house
+from nearcast.store import workspaces
+from nearcast.store.engine import reading
+
+bp = APIBlueprint("health", __name__, tag="Health")
+
+
+class Health(Out):
+    """What a probe asks."""
+
+    status: str
+
+
+@bp.get("/healthz")
+@bp.output(Health)
+def healthz() -> Health:
+    """Whether the process answers at all"""
+    return Health(status="ok")
+
+
+@bp.get("/readyz")
+@bp.output(Health)
+@bp.doc(responses={503: "The database does not answer"})
+def readyz() -> Response:
+    """Whether requests may be sent here: the database answers and fences are loaded"""
+    home = house()
+
+    def verb(conn: sa.Connection) -> list[int]:
+        return workspaces.serials(conn)
+
+    for workspace_id in reading(home.engine, verb):
+        home.snapshots.current(workspace_id, now_ms=home.clock.now_ms())
+    return Response(encode(Health(status="ready")), mimetype="application/json")
