@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -21,6 +23,8 @@ WGS84_EPSG = 4326
 
 #: what may lie in a zipped Shapefile; GDAL would also open a .vrt, which reads other files
 _ZIPPED = {".shp", ".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qmd", ".xml", ".txt"}
+#: ten times the largest layer that is known here; a zip bomb is refused before it is unpacked
+MAX_UNZIPPED_BYTES = 1 << 30
 _FORMATS = "GeoJSON, GeoPackage, KML or a zipped Shapefile"
 
 
@@ -42,18 +46,18 @@ def read_frame(
         LayerUnreadable: another format, a damaged file, no geometry, or several layers and none
             named (the message lists them).
     """
-    _check_format(data)
+    data = _admitted(data)
     try:
         there = [str(name) for name in pyogrio.list_layers(data)[:, 0]]
         if layer is None and len(there) > 1:
             raise LayerUnreadable(f"The file has several layers, name one: {', '.join(there)}.")
         # a GeoJSON without a name is called after its file in memory, another one at each read
         chosen = {} if layer is None else {"layer": layer}
-        frame = geopandas.read_file(
-            io.BytesIO(data), engine="pyogrio", encoding=encoding, **chosen
-        )
+        frame = geopandas.read_file(io.BytesIO(data), engine="pyogrio", encoding=encoding, **chosen)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise LayerUnreadable(f"The file cannot be read as {_FORMATS}: {error}") from error
+        # GDAL's advice is for its own users, and the path is one in memory
+        why = re.sub(r"'?/vsi[^\s']+'?", "it is", str(error)).split(";")[0]
+        raise LayerUnreadable(f"The file cannot be read as {_FORMATS}: {why}") from error
     except (IndexError, ValueError, LookupError) as error:
         raise LayerUnreadable(f"The file is damaged or in another encoding: {error}") from error
     if not isinstance(frame, geopandas.GeoDataFrame):
@@ -127,26 +131,42 @@ def _text(value: object) -> str | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _check_format(data: bytes) -> None:
+def _admitted(data: bytes) -> bytes:
     """Let only the four formats through to GDAL, which would open far more."""
     head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith((b"{", b"SQLite format 3\0")):
-        return
     if head.startswith(b"PK"):
-        _check_zip(data)
-    elif not (head.startswith(b"<") and b"<kml" in head):
-        raise LayerUnreadable(f"This is none of {_FORMATS}.")
+        return _flat(data)
+    if head.startswith((b"{", b"SQLite format 3\0")) or (head.startswith(b"<") and b"<kml" in head):
+        return data
+    raise LayerUnreadable(f"This is none of {_FORMATS}.")
 
 
-def _check_zip(data: bytes) -> None:
+def _flat(data: bytes) -> bytes:
+    """A zipped Shapefile without its folders, in which GDAL finds nothing, and without strangers."""
+    flat = io.BytesIO()
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir()]
-    except zipfile.BadZipFile as error:
-        raise LayerUnreadable("The zip file is damaged.") from error
-    own = [name for name in names if name.parts[0] != "__MACOSX"]
-    strange = [str(name) for name in own if name.suffix.lower() not in _ZIPPED]
-    if strange or not any(name.suffix.lower() == ".shp" for name in own):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(flat, "w") as kept:
+            entries = [e for e in archive.infolist() if not e.is_dir() and "__MACOSX" not in e.filename]
+            names = [PurePosixPath(entry.filename).name for entry in entries]
+            _check_members(names, unpacked=sum(entry.file_size for entry in entries))
+            for entry, name in zip(entries, names, strict=True):
+                kept.writestr(name, archive.read(entry))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise LayerUnreadable(
-            f"The zip holds no Shapefile or something else too: {', '.join(strange[:5]) or 'no .shp'}."
+            f"The zip file is damaged, encrypted or of a rare kind: {error}"
+        ) from error
+    return flat.getvalue()
+
+
+def _check_members(names: Sequence[str], *, unpacked: int) -> None:
+    """Raises `LayerUnreadable` unless these are the files of Shapefiles and no bomb."""
+    strange = [name for name in names if PurePosixPath(name).suffix.lower() not in _ZIPPED]
+    if strange or not any(name.lower().endswith(".shp") for name in names):
+        what = ", ".join(strange[:5]) or "no .shp"
+        raise LayerUnreadable(f"The zip holds no Shapefile or something else too: {what}.")
+    if len(set(names)) < len(names):
+        raise LayerUnreadable("The zip holds files of one name in several folders; zip them apart.")
+    if unpacked > MAX_UNZIPPED_BYTES:
+        raise LayerUnreadable(
+            f"The zip holds {unpacked:,} bytes; at most {MAX_UNZIPPED_BYTES:,} are read."
         )
