@@ -36,6 +36,8 @@ _LEAST_REACH_M = 1.1775 * 3.0
 _MOST_REACH_M = 2_000.0
 #: boxes moved by a turn are rounded: this is 0.1 mm, and what it lets in is settled exactly
 _OUTWARD_DEG = 1e-9
+#: for all indexes together: libspatialindex keeps its errors in one place for the whole process
+_RTREE_LOCK = threading.Lock()
 
 
 class BadCoordinates(NearcastError):
@@ -72,8 +74,8 @@ class FenceIndex:
         self._all = _Boxes(boxes, box_row)
         odd = ~(self.is_circle | self.polygons.is_convex)
         self._odd = _Boxes(boxes[odd[box_row]], box_row[odd[box_row]])
-        self._rtree = _rtree(boxes)
-        self._rtree_lock = threading.Lock()
+        with _RTREE_LOCK:
+            self._rtree = _rtree(boxes)
 
     @classmethod
     def build(cls, versions: Sequence[FenceVersion]) -> FenceIndex:
@@ -160,7 +162,7 @@ class FenceIndex:
                 "south, east, north, south at most north."
             )
         found: set[int] = set()
-        with self._rtree_lock:
+        with _RTREE_LOCK:
             for w, e in _spans(west, east):
                 found.update(self._rtree.intersection((w, south, e, north)))
         return sorted({int(self._all.row[box]) for box in found})

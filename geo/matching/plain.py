@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geo.antimeridian import unwrap
+from geo.antimeridian import normalize_lon, unwrap
 from geo.fences.fence import CircleShape, FenceVersion
 from geo.matching.hits import Hits
 from geo.measure import RIM_TOLERANCE_M, WGS84
@@ -50,6 +50,7 @@ def holds(version: FenceVersion, *, lon: float, lat: float) -> bool:
 
     Longitudes a whole turn apart are the same place, and so are all longitudes at a pole.
     """
+    lon = float(normalize_lon(lon))
     shape = version.fence.shape
     if isinstance(shape, CircleShape):
         _, _, distance_m = WGS84.inv(shape.lon, shape.lat, lon, lat)
@@ -58,4 +59,4 @@ def holds(version: FenceVersion, *, lon: float, lat: float) -> bool:
     _, south, _, north = geometry.bounds
     if abs(lat) == 90:
         return bool(lat in (south, north))
-    return any(geometry.covers(shapely.Point(x, lat)) for x in (lon - 360, lon, lon + 360))
+    return any(geometry.covers(shapely.Point(x, lat)) for x in (lon, lon + 360))

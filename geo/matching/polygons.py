@@ -108,11 +108,21 @@ def _geometries(shapes: Sequence[Shape]) -> NDArray[Any]:
     for row in np.flatnonzero((bounds[:, 0] == -180) & (bounds[:, 2] == 180)).tolist():
         geometry[row] = unwrap(geometry[row])
     geometry = np.asarray(shapely.orient_polygons(geometry, exterior_cw=False), object)
-    # First use builds a hidden locator; by several threads at once it crashes (quality.md §2).
     shapely.prepare(geometry)
-    west, south, east, north = shapely.bounds(geometry).reshape(-1, 4).T
-    shapely.intersects_xy(geometry, (west + east) / 2, (south + north) / 2)
+    _warm_up(geometry)
     return geometry
+
+
+def _warm_up(geometry: NDArray[Any]) -> None:
+    """Make GEOS build what it builds late, on this thread.
+
+    Several threads building it at once corrupt the heap (quality.md §2). Asking once is not enough:
+    the first question is answered by a plain scan, the locator comes with the second (GEOS 3.14;
+    four threads on 300 polygons: 10 of 40 processes died after one question, none after two).
+    """
+    west, south, east, north = shapely.bounds(geometry).reshape(-1, 4).T
+    for _ in range(3):
+        shapely.intersects_xy(geometry, (west + east) / 2, (south + north) / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
