@@ -12,6 +12,11 @@ from typing import Any
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # with the default of 5 a busy machine resets connections
+
+
 @dataclass
 class Receiver:
     """What came: headers, body, path of each request; `answer` replies, 200 by default."""
@@ -55,8 +60,7 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     port = server.server_port
     there = Receiver(url=f"http://127.0.0.1:{port}/hook", port=port)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
