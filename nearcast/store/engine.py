@@ -7,8 +7,10 @@ between them stands here and nowhere else.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -83,7 +85,8 @@ def _sqlite_engine(url: str) -> sa.Engine:
         reading = conn.get_execution_options().get("nearcast_reading", False)
         conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
-    return engine
+    # SQLite lets one writer in at a time and has the others poll: within a process they queue here
+    return engine.execution_options(nearcast_writer=threading.Lock())
 
 
 def in_transaction(engine: sa.Engine, verb: Callable[[sa.Connection], T]) -> T:
@@ -91,9 +94,10 @@ def in_transaction(engine: sa.Engine, verb: Callable[[sa.Connection], T]) -> T:
 
     The verb must be pure up to commit: it may run several times, its effect happens once.
     """
+    writer = engine.get_execution_options().get("nearcast_writer", nullcontext())
     for attempt in range(ATTEMPTS):
         try:
-            with engine.begin() as conn:
+            with writer, engine.begin() as conn:
                 return verb(conn)
         except (Conflict, sa.exc.OperationalError, sa.exc.IntegrityError) as error:
             if attempt == ATTEMPTS - 1 or not _may_retry(error):
