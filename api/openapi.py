@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, cast
@@ -119,7 +120,9 @@ def _app() -> APIFlask:
 
 def _completed(app: APIFlask, spec: dict[str, Any]) -> dict[str, Any]:
     """APIFlask's document with what it cannot know: raw routes, scopes, problems, idempotency."""
-    schemas = spec.setdefault("components", {}).setdefault("schemas", {})
+    spec = _short_names(spec)
+    schemas = spec["components"]["schemas"]
+    schemas.pop("HTTPError", None)  # APIFlask's own
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs"), Problem=problem)
     for module in (pings,):
@@ -130,6 +133,22 @@ def _completed(app: APIFlask, spec: dict[str, Any]) -> dict[str, Any]:
             if method in operations:
                 _complete(operations[method], method, path, scopes.get((method, path)))
     return spec
+
+
+def _short_names(spec: dict[str, Any]) -> dict[str, Any]:
+    """APIFlask keeps `FenceOut` of each model that holds it (`FencesOut.FenceOut` …): once is enough."""
+    text = json.dumps(spec)
+    for name in spec["components"]["schemas"]:
+        if "." in name:
+            text = text.replace(f'schemas/{name}"', f'schemas/{name.split(".")[-1]}"')
+    short: dict[str, Any] = json.loads(text)
+    schemas: dict[str, Any] = {}
+    for name, schema in short["components"]["schemas"].items():
+        other = schemas.setdefault(name.split(".")[-1], schema)
+        if other != schema:
+            raise ValueError(f"two schemas are called {name.split('.')[-1]}; rename one of them")
+    short["components"]["schemas"] = schemas
+    return short
 
 
 def _scopes(app: APIFlask) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:

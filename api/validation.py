@@ -1,7 +1,7 @@
 """How APIFlask reads requests with pydantic here: strict JSON, every fault with its pointer.
 
 APIFlask 3.1's own adapter takes the last of `?tag=a&tag=b`, reads NaN, and gives faults without their
-places in lists (docs/decisions/0004).
+places in lists.
 """
 
 from __future__ import annotations

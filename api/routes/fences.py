@@ -126,7 +126,7 @@ class VersionOut(Out):
     """A fence as it was for a time; `until` of the newest is null."""
 
     version: int
-    from_: Annotated[str, Field(serialization_alias="from")]
+    from_: Annotated[str, Field(alias="from")]
     until: str | None
     by: str
     time_zone: str
@@ -465,15 +465,17 @@ def _out(stored: StoredFence, held: list[tuple[str, str]], notes: tuple[NoteOut,
 
 def _version(row: sa.RowMapping) -> VersionOut:
     shape = fences.shape_of(row)
-    return VersionOut(
-        version=row["version"],
-        from_=rfc3339(row["from_ms"]),
-        until=None if row["until_ms"] == fences.MAX_MS else rfc3339(row["until_ms"]),
-        by=row["actor"],
-        time_zone=row["time_zone"],
-        geometry=to_geojson(shape),
-        circle=circle_out(shape),
-        attributes=row["attributes"],
+    return VersionOut.model_validate(
+        {
+            "version": row["version"],
+            "from": rfc3339(row["from_ms"]),
+            "until": None if row["until_ms"] == fences.MAX_MS else rfc3339(row["until_ms"]),
+            "by": row["actor"],
+            "time_zone": row["time_zone"],
+            "geometry": to_geojson(shape),
+            "circle": circle_out(shape),
+            "attributes": row["attributes"],
+        }
     )
 
 
