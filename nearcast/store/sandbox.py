@@ -87,7 +87,8 @@ def read_tables(
     order = msgspec.msgpack.encode(_Order(limits=limits, sheet=sheet, encoding=encoding))
     done = _run_child(len(order).to_bytes(4, "big") + order + data, limits)
     if not done.stdout.startswith(_READY):
-        raise SandboxBroken(done.stderr.decode(errors="replace")[-2_000:])
+        said = done.stderr.decode(errors="replace")[-2_000:]
+        raise SandboxBroken(f"The reader ended with {done.returncode} before it began. {said}")
     if done.returncode != 0:
         raise _refusal_of_exit(done.returncode, limits)
     answer = msgspec.msgpack.decode(memoryview(done.stdout)[1:], type=_Answer, ext_hook=_from_ext)
