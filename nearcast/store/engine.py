@@ -55,11 +55,13 @@ def make_engine(url: str) -> sa.Engine:
         return _sqlite_engine(url)
     engine = sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
     with engine.connect() as conn:
-        if conn.exec_driver_sql("show synchronous_commit").scalar() == "off":
-            raise UnsafeDatabase(
-                "PostgreSQL runs with synchronous_commit=off: acknowledged pings could be lost. "
-                "Set it to on for this database."
-            )
+        setting = conn.exec_driver_sql("show synchronous_commit").scalar()
+    if setting == "off":
+        engine.dispose()
+        raise UnsafeDatabase(
+            "PostgreSQL runs with synchronous_commit=off: acknowledged pings could be lost. "
+            "Set it to on for this database."
+        )
     return engine
 
 
