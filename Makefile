@@ -6,7 +6,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prove bench serve fmt lint types contracts migration postgres clean
+.PHONY: help demo test check prove bench serve fmt lint types contracts migration reference postgres clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ fmt: .venv/dev  ## format and mend what can be mended
 
 migration: .venv/dev  ## write the next migration from tables.py: make migration TITLE="fences carry a colour"
 	$(BIN)/python scripts/new_migration.py $(if $(TITLE),"$(TITLE)",--first)
+
+reference: .venv/dev  ## write docs/reference.md from the code
+	$(BIN)/python scripts/write_reference.py
 
 lint: .venv/dev
 	$(BIN)/ruff check

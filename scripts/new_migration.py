@@ -11,9 +11,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext

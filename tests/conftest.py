@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
 
-from nearcast.store.engine import make_engine
+from api.settings import Settings
+from api.wiring import House, build
+from nearcast.services.manage_workspace import Scope, create_key
+from nearcast.store.engine import in_transaction, make_engine
 from nearcast.store.migrate import upgrade
 from tests.postgres import NoPostgres, Postgres
+from tests.server import Server
 
 # a shared machine has slow moments: no deadlines; CI repeats the same cases each time
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -24,6 +29,7 @@ settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, d
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 DATABASES = ["sqlite", "postgresql"]
+PUBLIC_URL = "http://nearcast.test"
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +104,70 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 def sqlite_engine(sqlite_url: str) -> Iterator[sa.Engine]:
     """A fresh, migrated SQLite database, for tests that the other would teach nothing."""
     yield from _opened(sqlite_url)
+
+
+def _built(url: str) -> Iterator[House]:
+    # webhooks of tests live on 127.0.0.1
+    wired = build(Settings(database_url=url, public_url=PUBLIC_URL, allow_private_targets=True))
+    yield wired
+    wired.engine.dispose()
+
+
+@pytest.fixture
+def house(sqlite_url: str) -> Iterator[House]:
+    """The parts of one process, wired as in production, on SQLite and the wall clock."""
+    yield from _built(sqlite_url)
+
+
+@pytest.fixture
+def either_house(database_url: str) -> Iterator[House]:
+    """The same; the test runs once on each of the two databases."""
+    yield from _built(database_url)
+
+
+def make_key(house: House, *scopes: Scope, app_id: int | None = None) -> str:
+    """A living API key of the default workspace, with all scopes unless some are named."""
+    return in_transaction(
+        house.engine,
+        lambda conn: create_key(
+            conn,
+            workspace_id=house.workspace_id,
+            app_id=app_id,
+            name="tests",
+            scopes=scopes or list(Scope),
+            holds_location_consent=True,
+            now_ms=0,
+            actor="tests",
+        ),
+    )[1]
+
+
+def client_of(house: House) -> FlaskClient:
+    """A client of the whole application, which presents a key with all scopes."""
+    from api.app import create_app
+
+    client = create_app(house).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {make_key(house)}"
+    return client
+
+
+@pytest.fixture
+def client(house: House) -> FlaskClient:
+    """A client of `house` with a key of all scopes; `headers=` of a call override it."""
+    return client_of(house)
+
+
+@pytest.fixture
+def either_client(either_house: House) -> FlaskClient:
+    """The same; the test runs once on each of the two databases."""
+    return client_of(either_house)
+
+
+@pytest.fixture
+def server(sqlite_url: str, tmp_path: Path) -> Iterator[Server]:
+    """`nearcast serve` as a process of its own, on SQLite and the wall clock; slow to start (~1 s)."""
+    with Server(sqlite_url, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

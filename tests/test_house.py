@@ -130,8 +130,6 @@ def test_every_public_thing_says_what_it_is() -> None:
 def test_tests_stand_where_pytest_finds_them() -> None:
     tests = [path for path in _tracked("tests") if path.suffix == ".py"]
     assert [p for p in tests if p.name == "__init__.py"] == [], "they would hide the real packages"
-    names = [p.name for p in tests if p.name.startswith("test_")]
-    assert sorted({name for name in names if names.count(name) > 1}) == []
     classes = re.compile(r"^class Test", re.MULTILINE)
     assert [p for p in tests if classes.search(p.read_text(encoding="utf-8"))] == []
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
+import tempfile
 import threading
 
 import click
@@ -107,9 +107,19 @@ def worker(once: bool) -> None:
 
 @click.command()
 def openapi() -> None:
-    """Print the OpenAPI document of the HTTP interface."""
+    """Print the OpenAPI document of the HTTP interface; needs no database."""
     from api.app import create_app
+    from api.settings import Settings
+    from api.wiring import build
+    from nearcast.store.engine import make_engine
+    from nearcast.store.migrate import upgrade
 
-    app = create_app()
-    with app.test_client() as client:
-        click.echo(json.dumps(client.get("/openapi.json").get_json(), ensure_ascii=False, indent=2))
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/nearcast.db"
+        engine = make_engine(url)
+        upgrade(engine)
+        engine.dispose()
+        house = build(Settings(database_url=url))
+        document = create_app(house).test_client().get("/openapi.json").get_json()
+        house.engine.dispose()
+    print_json(document)
