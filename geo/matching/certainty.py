@@ -148,7 +148,8 @@ def judge(
     Source: product P3.
     """
     _check_fixes(lon[ping], lat[ping], accuracy_m[ping])
-    lon = normalize_lon(lon)
+    with np.errstate(invalid="ignore"):  # a rejected fix may be infinite; no pair names it
+        lon = normalize_lon(lon)
     sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)[ping]
     missing = np.isnan(sigma)
     sigma[missing] = policy.missing_sigma_m
