@@ -41,6 +41,7 @@ _DMS = (
     re.compile(rf"(\d{{1,3}})[:\s]\s*(\d{{1,2}})[:\s]\s*({_N})\Z", re.ASCII),
     re.compile(r"(\d{1,3})\s+(\d{1,2}[.,]\d+)()\Z", re.ASCII),
 )
+_DECIMAL = re.compile(r"[+-]?\d{1,3}\.\d{1,20}\Z", re.ASCII)
 _PAIR = re.compile(r"([+-]?\d+\.\d+)\s*[,;/\s]\s*([+-]?\d+\.\d+)\Z", re.ASCII)
 
 _METRES = {
@@ -63,6 +64,8 @@ def read_degrees(cell: Cell) -> Degrees:
         return Degrees(float(cell))
     if not isinstance(cell, str):
         raise not_a_number(cell)
+    if _DECIMAL.match(cell):  # nearly every cell
+        return Degrees(float(cell))
     text = (plain_text((as_text(cell) or "").translate(_MARKS)) or "").upper()
     text = text.replace("−", "-").replace("–", "-")
     turned, axis, rest = _hemisphere(text)

@@ -30,12 +30,12 @@ def as_text(cell: Cell) -> str | None:
     match cell:
         case None:
             return None
-        case str() if cell.isascii() and cell.isprintable():
-            return cell.strip() or None
         case str():
-            broken = cell.replace("\r\n", "\n").replace("\r", "\n")
-            text = unicodedata.normalize("NFC", _SPACES.sub(" ", _INVISIBLE.sub("", broken)))
-            return text.strip() or None
+            if not cell.isprintable() or not unicodedata.is_normalized("NFC", cell):
+                broken = cell.replace("\r\n", "\n").replace("\r", "\n")
+                seen = _SPACES.sub(" ", _INVISIBLE.sub("", broken))
+                cell = unicodedata.normalize("NFC", seen)
+            return cell.strip() or None
         case bool():
             return "TRUE" if cell else "FALSE"
         case float():
@@ -44,6 +44,13 @@ def as_text(cell: Cell) -> str | None:
             return cell.isoformat(" ") if isinstance(cell, datetime) else cell.isoformat()
         case _:
             return str(cell)
+
+
+def is_empty(cell: Cell) -> bool:
+    """Whether `as_text` of the cell is None."""
+    if isinstance(cell, str):
+        return not cell.strip() or (not cell.isprintable() and as_text(cell) is None)
+    return cell is None
 
 
 def plain_text(cell: Cell) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from geo.sheets.cells import as_text
+from geo.sheets.cells import as_text, is_empty
 from geo.sheets.problems import CellProposal, CellRefused, Problem
 from geo.sheets.workbook import HEADING_WITHIN_ROWS, Cell, Row, Table, cell_name, column_letters
 
@@ -148,7 +148,7 @@ def _record(
     refused: set[str] = set()
     for column, index in used:
         cell = row[index] if index < len(row) else None
-        if cell is None or as_text(cell) is None:
+        if is_empty(cell):
             continue
         try:
             values[column.name] = column.clean(cell)

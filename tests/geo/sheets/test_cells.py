@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.sheets.cells import as_text, excel_serial, join_list, plain_text, read_number, split_list
+from geo.sheets.cells import (
+    as_text,
+    excel_serial,
+    is_empty,
+    join_list,
+    plain_text,
+    read_number,
+    split_list,
+)
 from geo.sheets.problems import CellRefused
 from geo.sheets.workbook import Cell
 
@@ -47,6 +55,7 @@ def test_text_is_what_a_person_reads(cell: Cell, text: str | None) -> None:
 def test_text_is_clean_after_once(text: str) -> None:
     once = as_text(text)
     assert as_text(once) == once
+    assert is_empty(text) is (once is None)
 
 
 def test_plain_text_folds_full_width() -> None:
