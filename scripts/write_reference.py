@@ -32,7 +32,9 @@ ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 PAGE = ROOT / "docs" / "reference.md"
 FLOORS = ("geo", "campaigns", "nearcast", "api")
-#: kept apart on purpose: codes of answers that no error class stands for
+#: modules whose errors never become an answer of the HTTP interface
+SILENT = ("api.commands", "api.demo", "nearcast.channels", "geo.sheets")
+#: codes of answers that no error class stands for
 HTTP_CODES = {
     "method_not_allowed": (405, "This address does not take that method."),
     "http_error": ("4xx", "Another fault of the request, named in `detail`."),
@@ -187,7 +189,7 @@ def _settings() -> Iterator[tuple[str, str, str]]:
     documented = dict(re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", _doc(Settings), re.MULTILINE))
     for field in fields(Settings):
         default = "" if field.default is MISSING else f"`{_plain(field.default)}`"
-        meaning = " ".join(documented[field.name].split())
+        meaning = re.sub(r" \(product \w+\)", "", " ".join(documented[field.name].split()))
         yield f"`{PREFIX}{field.name.upper()}`", default, meaning
 
 
@@ -208,7 +210,7 @@ def _errors() -> Iterator[tuple[str, str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for kind in _below(NearcastError):
         if "code" in vars(kind) and kind.__module__.split(".")[0] in FLOORS:
-            spoken = not kind.__module__.startswith(("api.commands", "api.demo", "nearcast.channels"))
+            spoken = not kind.__module__.startswith(SILENT)
             status = str(status_of(kind.__new__(kind))) if spoken else "–"
             found[kind.code] = (status, _doc(kind).split("\n\n")[0].replace("\n", " "))
     found |= {code: (str(status), text) for code, (status, text) in HTTP_CODES.items()}
