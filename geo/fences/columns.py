@@ -10,7 +10,7 @@ from typing import Any
 
 from geo.fences.column_list import COLUMNS, FIELDS, MAX_POLYGON_CELLS
 from geo.fences.fence import CircleShape, Fence, PolygonShape
-from geo.fences.identity import MEMO, Identity, conflict_keys
+from geo.fences.identity import MEMO, Identity, conflict_keys, review_fences
 from geo.fences.limits import check_circle
 from geo.fences.refusals import Note, ShapeRefused
 from geo.fences.row_faults import (
@@ -23,6 +23,7 @@ from geo.fences.row_faults import (
 )
 from geo.fences.shapes import ReadShape, read_form, read_geojson, read_text, read_wkt, to_wkt
 from geo.sheets.cells import join_list
+from geo.sheets.changes import Review
 from geo.sheets.headings import Headings, Record, find_headings, problem_at, read_records
 from geo.sheets.problems import CellRefused, Problem
 from geo.sheets.workbook import Cell, Table
@@ -82,6 +83,28 @@ def read_sheets(tables: Sequence[Table], *, defaults: FenceDefaults | None = Non
     read = [read_fences(table, defaults=defaults, seen=seen) for table in tables]
     headed = [sheet for sheet in read if sheet.heading_row is not None]
     return headed or read[:1]
+
+
+def review_sheets(
+    read: Sequence[ReadFences],
+    existing: Sequence[Fence],
+    *,
+    scope: frozenset[str] | None = None,
+) -> Review[Fence]:
+    """What the sheets of a file would do together; see `identity.review_fences`.
+
+    Each row lays over its fence only what its own sheet speaks about.
+    """
+    rows = [(sheet, pair) for sheet in read for pair in sheet.fences]
+    return review_fences(
+        [pair for _, pair in rows],
+        existing,
+        given=[sheet.given for sheet, _ in rows],
+        sheets=[sheet.sheet for sheet, _ in rows],
+        problems=[problem for sheet in read for problem in sheet.problems],
+        refused={(s.sheet, row): who for s in read for row, who in s.refused.items()},
+        scope=scope,
+    )
 
 
 def read_fences(

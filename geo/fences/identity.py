@@ -83,7 +83,7 @@ def review_fences(
     rows: Sequence[tuple[int, Fence]],
     existing: Sequence[Fence],
     *,
-    given: frozenset[str],
+    given: frozenset[str] | Sequence[frozenset[str]],
     problems: Sequence[Problem] = (),
     refused: Mapping[Any, Identity] = MappingProxyType({}),
     sheets: Sequence[str | None] | None = None,
@@ -93,13 +93,14 @@ def review_fences(
 
     Args:
         rows, given, problems, refused: as `columns.read_fences` gives them; of `refused` only the
-            identities count.
+            identities count. `given` may be one for all rows or one per row.
         sheets: the sheet of each row, where several sheets are reviewed together.
         existing: fences that may be meant: those of the groups in the file, and those with its
             external ids.
         scope: groups whose fences count as missing when the file does not name them; by default
             those of the rows. A fence outside them is never missing.
     """
+    said = [given] * len(rows) if isinstance(given, frozenset) else given
     groups = scope if scope is not None else frozenset(g for _, f in rows for g in f.groups)
     asked = [*(identity_of(fence) for _, fence in rows), *refused.values()]
     there = [identity_of(fence) for fence in existing]
@@ -110,7 +111,7 @@ def review_fences(
         rows,
         existing,
         pairs=pairs[: len(rows)],
-        merge=lambda before, after: laid_over(before, after, given=given),
+        merge=lambda n, before, after: laid_over(before, after, given=said[n]),
         problems=problems,
         sheets=sheets,
         spared=frozenset(place for place in pairs[len(rows) :] if place is not None),

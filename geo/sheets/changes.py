@@ -103,7 +103,7 @@ def review(
     existing: Sequence[T],
     *,
     pairs: Sequence[int | None],
-    merge: Callable[[T, T], T],
+    merge: Callable[[int, T, T], T],
     problems: Sequence[Problem] = (),
     sheets: Sequence[str | None] | None = None,
     spared: frozenset[int] = frozenset(),
@@ -114,7 +114,8 @@ def review(
     Args:
         rows: (row number, thing) of the rows that can be taken.
         pairs: per row the index of the existing thing it means, as `pair` gives it.
-        merge: (existing, incoming) → what would be there after; equal to the existing one: same.
+        merge: (index of the row, existing, incoming) → what would be there after; equal to the
+            existing one: same.
         problems: of all rows; a row in them that is not in `rows` is refused.
         sheets: the sheet of each row, where they come from several; else all are of one.
         spared: indices of existing things that a refused row names: they are not missing.
@@ -126,10 +127,10 @@ def review(
         at = problem.sheet if sheets is not None else None
         by_row.setdefault((at, problem.row), []).append(problem)
     lines = []
-    for (row, thing), sheet, place in zip(rows, places, pairs, strict=True):
+    for n, ((row, thing), sheet, place) in enumerate(zip(rows, places, pairs, strict=True)):
         found = tuple(by_row.pop((sheet, row), ()))
         before = existing[place] if place is not None else None
-        after = thing if before is None else merge(before, thing)
+        after = thing if before is None else merge(n, before, thing)
         state = State.NEW if before is None else State.CHANGED
         lines.append(
             Change(

@@ -20,6 +20,7 @@ from geo.fences.columns import (
     fences_to_rows,
     read_fences,
     read_sheets,
+    review_sheets,
 )
 from geo.fences.fence import CircleShape, Fence, PolygonShape, Shape
 from geo.fences.identity import review_fences
@@ -370,6 +371,28 @@ def test_several_sheets_of_a_file_share_their_names() -> None:
     assert "Row 2 of '서울'" in problem.message("en")
     (alone,) = read_sheets([Table(sheet="안내", rows=[["작성 방법"]]), Table(sheet="나", rows=[["끝"]])])
     assert alone.problems[0].code == "no_headings"
+
+
+def test_a_sheet_takes_nothing_from_fences_of_which_only_another_speaks() -> None:
+    there = [
+        Fence(name="a", shape=GANGNAM, groups=("g",), brand="별"),
+        Fence(name="b", shape=GANGNAM, groups=("g",), brand="별"),
+        Fence(name="c", shape=GANGNAM, groups=("g",)),
+    ]
+    place: list[Cell] = [37.4979, 127.0276]
+    read = read_sheets(
+        [
+            Table(sheet="가", rows=[["이름", "위도", "경도", "브랜드"], ["a", *place, "달"]]),
+            Table(sheet="나", rows=[["이름", "위도", "경도"], ["b", *place], ["c", 1, None]]),
+        ],
+        defaults=FenceDefaults(radius_m=100, group="g"),
+    )
+    review = review_sheets(read, there)
+    assert [(c.sheet, c.row, c.state, c.place) for c in review.changes] == [
+        ("가", 2, State.CHANGED, 0),
+        ("나", 2, State.SAME, 1),
+        ("나", 3, State.REFUSED, None),
+    ]
 
 
 def test_an_unquoted_comma_in_an_address_is_found() -> None:

@@ -78,7 +78,7 @@ def test_states_and_order() -> None:
         rows,
         existing,
         pairs=[0, 1, None],
-        merge=lambda _before, after: after,
+        merge=lambda _n, _before, after: after,
         problems=[_problem(3), _problem(3), _problem(6)],
         spared=frozenset({3}),
     )
@@ -106,7 +106,7 @@ def test_merging_decides_what_is_the_same() -> None:
         [(2, ("a", None, 5))],
         [("a", "7", 1)],
         pairs=[0],
-        merge=lambda before, _after: before,
+        merge=lambda _n, before, _after: before,
     )
     assert found.changes[0].state is State.SAME
 
@@ -116,7 +116,7 @@ def test_rows_of_several_sheets_do_not_hide_each_other() -> None:
         [(2, ("a", None, 1)), (2, ("b", None, 1))],
         [],
         pairs=[None, None],
-        merge=lambda _before, after: after,
+        merge=lambda _n, _before, after: after,
         problems=[_problem(3, "가"), _problem(2, "다")],
         sheets=["가", "나"],
     )
@@ -133,7 +133,7 @@ def test_what_is_out_of_scope_is_not_missing() -> None:
         [],
         [("a", None, 1), ("b", None, 1)],
         pairs=[],
-        merge=lambda _before, after: after,
+        merge=lambda _n, _before, after: after,
         in_scope=lambda thing: thing[0] == "b",
     )
     assert [c.before for c in found.changes] == [("b", None, 1)]
