@@ -29,6 +29,7 @@ class Settings:
         clock: `wall`, or `replay` for tests and demos (product P11).
         public_url: where phones reach this server; tracked links begin with it. No slash at the end.
         allow_private_targets: webhooks may go to http and to private addresses: for tests only.
+        demo: the page at `/` shows the first campaign's report to anybody: for made-up data only.
         max_radius_m: the upper bound of a circle's radius (product F1).
     """
 
@@ -36,6 +37,7 @@ class Settings:
     clock: str = "wall"
     public_url: str = "http://127.0.0.1:8000"
     allow_private_targets: bool = False
+    demo: bool = False
     max_radius_m: float = MAX_RADIUS_M
 
     @classmethod
@@ -51,6 +53,7 @@ class Settings:
             clock=_one_of(given, "CLOCK", CLOCKS, cls.clock),
             public_url=(given.get(f"{PREFIX}PUBLIC_URL") or cls.public_url).rstrip("/"),
             allow_private_targets=_flag(given, "ALLOW_PRIVATE_TARGETS"),
+            demo=_flag(given, "DEMO"),
             max_radius_m=_radius(given, "MAX_RADIUS_M"),
         )
 

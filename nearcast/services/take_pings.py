@@ -467,10 +467,14 @@ def _messages(
     conn: sa.Connection, pings: Pings, admission: Admission, made: Sequence[Decision]
 ) -> list[dict[str, Any]]:
     again = admission.outcome == Outcome.DUPLICATE
-    triggers = set(zip(pings.device[again].tolist(), pings.at_ms[again].tolist(), strict=True))
-    triggers |= {
-        (d.candidate.transition.device, d.candidate.transition.at_ms) for d in made if d.reason in SENDS
+    columns = (pings.device[again], pings.at_ms[again], pings.now_ms[again])
+    triggers = {
+        (device, at_ms): now_ms
+        for device, at_ms, now_ms in zip(*(c.tolist() for c in columns), strict=True)
     }
-    if not triggers:
-        return []
-    return decision_store.inbox_of(conn, triggers, now_ms=int(pings.now_ms.max()))
+    triggers |= {
+        (d.candidate.transition.device, d.candidate.transition.at_ms): d.candidate.now_ms
+        for d in made
+        if d.reason in SENDS
+    }
+    return decision_store.inbox_of(conn, triggers) if triggers else []

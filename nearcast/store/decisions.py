@@ -101,24 +101,28 @@ def save(
     insert_new(conn, delivery, [_delivery(f, app_id) for f in decisions if f.reason in SENDS])
 
 
-def inbox_of(
-    conn: sa.Connection, triggers: Iterable[tuple[int, int]], *, now_ms: int
-) -> list[dict[str, Any]]:
-    """The inbox deliveries of (device, trigger instant) pairs that have not expired."""
-    wanted = set(triggers)
-    instants = [at_ms for _, at_ms in wanted]
+def inbox_of(conn: sa.Connection, triggers: Mapping[tuple[int, int], int]) -> list[dict[str, Any]]:
+    """The inbox deliveries of triggers that have not expired.
+
+    Args:
+        triggers: (device, trigger instant) → the clock of the ping that asks, in ms.
+    """
+    instants = [at_ms for _, at_ms in triggers]
     query = (
         sa.select(delivery)
         .where(
-            among(conn, delivery.c.device_id, sorted({device for device, _ in wanted})),
+            among(conn, delivery.c.device_id, sorted({device for device, _ in triggers})),
             delivery.c.channel == Channel.INBOX.value,
-            delivery.c.expires_ms > now_ms,
             delivery.c.trigger_ms.between(min(instants), max(instants)),
         )
         .order_by(delivery.c.id)
     )
     rows = [row._asdict() for row in conn.execute(query)]
-    return [row for row in rows if (row["device_id"], row["trigger_ms"]) in wanted]
+    return [
+        row
+        for row in rows
+        if row["expires_ms"] > triggers.get((row["device_id"], row["trigger_ms"]), row["expires_ms"])
+    ]
 
 
 def _names(found: Decision) -> dict[str, object]:

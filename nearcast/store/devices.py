@@ -64,6 +64,13 @@ def find(
     return []
 
 
+def people(conn: sa.Connection, *, app_id: int) -> int:
+    """How many persons an app has seen: its users, and its devices without one."""
+    person = sa.func.coalesce("u:" + device.c.user_id, "d:" + device.c.key)
+    query = sa.select(sa.func.count(sa.distinct(person))).where(device.c.app_id == app_id)
+    return conn.execute(query).scalar_one()
+
+
 def settle(
     conn: sa.Connection,
     *,

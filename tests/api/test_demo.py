@@ -183,14 +183,15 @@ def test_the_report_is_the_one_counted(played, counted, stores, which):
         played.house.engine,
         lambda c: report(c, campaign, from_ms=None, until_ms=None, now_ms=played.house.clock.now_ms()),
     )
-    assert found.persons.targets == len(targets)
-    assert found.persons.receivers == len(exposed)
-    assert found.reasons.get("outside_hours", 0) == skipped_by_hours
-    assert found.reasons.get("frequency_capped", 0) == capped
-    assert found.reasons["sent"] == len(exposed) > 0
+    assert found.totals.targets == len(targets)
+    assert found.totals.receivers == len(exposed)
+    reasons = {reason.code: reason.count for reason in found.reasons}
+    assert reasons.get("outside_hours", 0) == skipped_by_hours
+    assert reasons.get("frequency_capped", 0) == capped
+    assert reasons["sent"] == len(exposed) > 0
     after = visits_after(evidence, exposed, person, groups, group, end_ms + 2 * 24 * 60 * MIN)
-    assert found.visits == after
-    assert 0 < found.persons.clickers < found.persons.receivers
+    assert found.totals.visits == after
+    assert 0 < found.totals.clickers < found.totals.receivers
 
 
 def in_order_of_arrival(played, triggers):
