@@ -70,7 +70,7 @@ def star(draw: st.DrawFn) -> shapely.Polygon:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     south=st.sampled_from([-90.0, -65.0, 0.0, 37.0, 65.0, 89.0]) | st.floats(-90, 89),
     height=st.sampled_from([0.001, 0.02, 1.0, 29.999, 30.001]) | st.floats(0.001, 180),
@@ -81,7 +81,8 @@ def test_projected_area_is_the_exact_zone_between_parallels(
 ) -> None:
     north = min(90.0, south + height)
     box = shapely.box(-180, south, -180 + width, north)
-    assert projected_area_m2(box) == pytest.approx(zone_m2(south, north, width), rel=1e-7, abs=1e-3)
+    # near a pole the formula itself loses some cm²: the difference of two quarters of the Earth
+    assert projected_area_m2(box) == pytest.approx(zone_m2(south, north, width), rel=1e-7, abs=0.05)
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,7 +95,7 @@ def test_both_ways_of_measuring_agree_to_a_millionth(polygon: shapely.Polygon) -
 @settings(max_examples=60, deadline=None)
 @given(star())
 def test_the_measured_area_is_the_exact_one_under_straight_edges(polygon: shapely.Polygon) -> None:
-    assert projected_area_m2(polygon) == pytest.approx(exact_m2(polygon), rel=1e-6, abs=1e-2)
+    assert projected_area_m2(polygon) == pytest.approx(exact_m2(polygon), rel=2e-7, abs=1e-2)
 
 
 @pytest.mark.parametrize("lat", [0.0, 37.0, -37.0, 65.0, 75.0])
