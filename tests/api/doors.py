@@ -23,7 +23,7 @@ AD_ID = "38400000-8cf0-11bd-b23e-10b96e40000d"
 CAMPAIGN: dict[str, Any] = {
     "name": "Opening week",
     "targeting": {"shape": GANGNAM},
-    "period": {"start": "2026-11-23T09:00:00+09:00", "end": "2036-11-30T00:00:00+09:00"},
+    "period": {"start": "2036-11-23T09:00:00+09:00", "end": "2036-11-30T00:00:00+09:00"},
     "message": {"channel": "inbox", "title": "Welcome", "body": "A coffee is on us."},
 }
 
