@@ -104,7 +104,8 @@ def add_layer(form: LayerIn) -> Response:
     """
     file: FileStorage = form.file
     # the form is read; what an Idempotency-Key stands for is the file and the fields
-    data = file.read()
+    with file:  # a large one lies in a file of its own
+        data = file.read()
     g.body = data + repr(sorted(request.form.items())).encode("utf-8", "surrogatepass")
     layer, repairs = edit_areas.read_layer(
         data, name_column=form.name_column, code_column=form.code_column, crs=form.crs
