@@ -194,7 +194,7 @@ def _request_digest() -> bytes:
         request.method,
         request.full_path,
         str(principal().app_id),
-        request.headers.get("Content-Type", ""),
+        request.mimetype,  # not the boundary of a form, which is drawn anew each time
     ):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
     digest.update(body_bytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from apiflask import APIBlueprint
@@ -37,7 +37,7 @@ class LayerIn(In):
 
     file: UploadFile
     name: Name
-    kind: Annotated[str, Field(description="region or trade_area")]
+    kind: Literal["region", "trade_area"]
     name_column: str
     code_column: str | None = None
     crs: Annotated[
@@ -104,8 +104,7 @@ def add_layer(form: LayerIn) -> Response:
     """
     file: FileStorage = form.file
     # the form is read; what an Idempotency-Key stands for is the file and the fields
-    with file:  # a large one lies in a file of its own
-        data = file.read()
+    data = file.read()
     g.body = data + repr(sorted(request.form.items())).encode("utf-8", "surrogatepass")
     layer, repairs = edit_areas.read_layer(
         data, name_column=form.name_column, code_column=form.code_column, crs=form.crs
@@ -154,6 +153,12 @@ def allow_large_files() -> None:
         if (request.content_length or 0) > MAX_LAYER_BYTES:
             raise BodyTooLarge("The file is larger than 512 MiB. Split the layer.")
         request.max_content_length = MAX_LAYER_BYTES
+
+
+@bp.teardown_request
+def close_files(_: BaseException | None) -> None:
+    """A large upload lies in a file of its own, also where its form was refused."""
+    request.close()
 
 
 def _out(row: sa.RowMapping) -> LayerOut:

@@ -230,9 +230,7 @@ def test_a_period_that_is_over_is_not_started(client: FlaskClient) -> None:
 def test_standby_starts_by_itself_and_running_ends_by_itself(client: FlaskClient, house: House) -> None:
     made = _made(client)
     _go(client, made, "standby")
-    start_ms, end_ms = (
-        to_ms(datetime.fromisoformat(made["period"][name])) for name in ("start", "end")
-    )
+    start_ms, end_ms = (to_ms(datetime.fromisoformat(made["period"][name])) for name in ("start", "end"))
 
     def state_at(now_ms: int) -> str:
         in_transaction(house.engine, lambda conn: tick(conn, now_ms))

@@ -114,14 +114,14 @@ def test_addresses_and_methods_that_are_none(client: FlaskClient) -> None:
     assert "POST" in wrong.headers["Allow"]
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["/v1/fences?q=%00", "/v1/fences?tag=a&tag=%00", "/v1/fences/%00", "/v1/fences?q=%ff%fe"],
-)
-def test_odd_characters_in_an_address_are_no_fault_of_the_server(
-    either_client: FlaskClient, address: str
-) -> None:
-    assert either_client.get(address).status_code in (200, 400, 404, 422)
+def test_odd_characters_in_an_address_are_no_fault_of_the_server(either_client: FlaskClient) -> None:
+    for address in (
+        "/v1/fences?q=%00",
+        "/v1/fences?tag=a&brand=%00",
+        "/v1/fences/%00",
+        "/v1/fences?q=%ff%fe",
+    ):
+        assert either_client.get(address).status_code in (200, 400, 404), address
 
 
 def test_an_unforeseen_error_is_a_problem_that_tells_nothing(
