@@ -35,6 +35,8 @@ class Hits:
         """
         # one integer per pair sorts several times faster than a lexsort of two columns
         key = ping * max(fences, 1) + fence
-        key = np.unique(key) if unique else np.sort(key)
+        key.sort()
+        if unique:
+            key = key[np.diff(key, prepend=-1) > 0]
         ping = key // max(fences, 1)
         return cls(ping=ping, fence=key - ping * max(fences, 1))

@@ -231,13 +231,24 @@ class _Boxes:
     def reached(self, lon: Floats, lat: Floats, reach_m: Floats) -> tuple[Ints, Ints]:
         """Pairs (place, row) whose box comes within so many metres of the place."""
         west, south, east, north = circle_boxes(lon=lon, lat=lat, radius_m=reach_m)
-        places = [np.arange(len(lon))] * 3
+        everywhere = np.arange(len(lon))
         found = [
-            self._tree.query(shapely.box(west + turn, south, east + turn, north))
-            for turn in (-360.0, 0.0, 360.0)
+            self._meeting(some, west + turn, south, east + turn, north)
+            for turn, some in (
+                (0.0, everywhere),
+                (360.0, np.flatnonzero(west < -180)),
+                (-360.0, np.flatnonzero(east > 180)),
+            )
         ]
-        place = np.concatenate([p[f[0]] for p, f in zip(places, found, strict=True)])
-        return place, self.row[np.concatenate([f[1] for f in found])]
+        places, rows = zip(*found, strict=True)
+        return np.concatenate(places), np.concatenate(rows)
+
+    def _meeting(
+        self, some: Ints, west: Floats, south: Floats, east: Floats, north: Floats
+    ) -> tuple[Ints, Ints]:
+        boxes = shapely.box(west[some], south[some], east[some], north[some])
+        place, box = self._tree.query(boxes)
+        return some[place], self.row[box]
 
 
 def _circles(versions: Sequence[FenceVersion]) -> Circles:

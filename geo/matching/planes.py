@@ -40,15 +40,10 @@ def edges_about(polygons: Polygons, *, lon: Floats, lat: Floats, sigma_m: Floats
     plain = np.flatnonzero(~bent)
     found = [_equirectangular(polygons, lon[plain], lat[plain], fence[plain], plain)]
     for pair in np.flatnonzero(bent).tolist():
-        rows = slice(polygons.first[fence[pair]], None)
-        rows = slice(rows.start, rows.start + polygons.count[fence[pair]])
-        ends = np.column_stack([c[rows] for c in _columns(polygons)])
+        first = polygons.first[fence[pair]]
+        ends = polygons.ends[first : first + polygons.count[fence[pair]]]
         found.append(_azimuthal(ends, lon=lon[pair], lat=lat[pair], sigma_m=sigma_m[pair], pair=pair))
     return _joined(found)
-
-
-def _columns(polygons: Polygons) -> tuple[Floats, Floats, Floats, Floats]:
-    return polygons.lon1, polygons.lat1, polygons.lon2, polygons.lat2
 
 
 def _joined(found: list[Edges]) -> Edges:
@@ -65,18 +60,18 @@ def _joined(found: list[Edges]) -> Edges:
 
 def _equirectangular(polygons: Polygons, lon: Floats, lat: Floats, fence: Ints, names: Ints) -> Edges:
     first, count = polygons.first[fence], polygons.count[fence]
-    pair = np.repeat(np.arange(len(fence)), count)
-    row = np.arange(len(pair)) + np.repeat(first - (np.cumsum(count) - count), count)
+    row = np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
     east_m, north_m = _metres_a_degree(lat)
-    east_m, north_m, lat0 = east_m[pair], north_m[pair], lat[pair]
+    lon, lat, east_m, north_m = (np.repeat(c, count) for c in (lon, lat, east_m, north_m))
+    x1, y1, x2, y2 = polygons.ends.take(row, axis=0).T
     # whole turns, one for all edges of a part, so that no ring is torn
-    turned = lon[pair] - 360.0 * np.round((lon[pair] - polygons.middle[row]) / 360.0)
+    lon = lon - 360.0 * np.round((lon - polygons.middle[row]) / 360.0)
     return Edges(
-        pair=names[pair],
-        x1=(polygons.lon1[row] - turned) * east_m,
-        y1=(polygons.lat1[row] - lat0) * north_m,
-        x2=(polygons.lon2[row] - turned) * east_m,
-        y2=(polygons.lat2[row] - lat0) * north_m,
+        pair=np.repeat(names, count),
+        x1=(x1 - lon) * east_m,
+        y1=(y1 - lat) * north_m,
+        x2=(x2 - lon) * east_m,
+        y2=(y2 - lat) * north_m,
     )
 
 

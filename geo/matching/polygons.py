@@ -38,7 +38,7 @@ class Polygons:
         goes_round: a part spans all longitudes.
         area_m2: on the ellipsoid; edges taken as straight in the equal-area cylinder.
         first, count: where the edges of a row stand in the columns below.
-        lon1, lat1, lon2, lat2: directed edges, holes clockwise, all of them rim.
+        ends: (n, 4) lon1, lat1, lon2, lat2 of directed edges, holes clockwise, all of them rim.
         middle: middle longitude of the part that an edge belongs to; parts are moved by whole turns
             next to the ping.
     """
@@ -50,10 +50,7 @@ class Polygons:
     area_m2: Floats
     first: Ints
     count: Ints
-    lon1: Floats
-    lat1: Floats
-    lon2: Floats
-    lat2: Floats
+    ends: Floats
     middle: Floats
 
     @classmethod
@@ -73,10 +70,7 @@ class Polygons:
             area_m2=area_m2,
             first=np.cumsum(count) - count,
             count=count,
-            lon1=edges.ends[:, 0].copy(),
-            lat1=edges.ends[:, 1].copy(),
-            lon2=edges.ends[:, 2].copy(),
-            lat2=edges.ends[:, 3].copy(),
+            ends=edges.ends,
             middle=edges.middle,
         )
 

@@ -492,7 +492,7 @@ def test_an_infinite_fix_is_refused_unless_nobody_judges_it(column: str):
         judge(index, **columns, ping=np.array([1]), **rest)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     cases(), st.sampled_from([np.nan, 0.0, 2.0, 30.0, 500.0, 9_000.0]), st.sampled_from(list(Platform))
 )

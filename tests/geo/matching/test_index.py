@@ -37,13 +37,13 @@ def found_plainly(case: Case) -> list[tuple[int, int]]:
     return pairs(plain.match(lon=case.lon, lat=case.lat, at_ms=case.at_ms))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(cases())
 def test_index_equals_brute_force(case: Case):
     assert found_by_index(case) == found_plainly(case)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases())
 def test_one_ping_by_rtree_equals_the_columns_by_strtree(case: Case):
     index = FenceIndex.build(case.versions)
@@ -56,7 +56,7 @@ def test_one_ping_by_rtree_equals_the_columns_by_strtree(case: Case):
     assert one_by_one == pairs(hits)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases())
 def test_without_instants_time_does_not_matter(case: Case):
     index = FenceIndex.build(case.versions)
@@ -66,7 +66,7 @@ def test_without_instants_time_does_not_matter(case: Case):
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases(), st.floats(0, 500))
 def test_candidates_hold_every_match(case: Case, accuracy_m: float):
     index = FenceIndex.build(case.versions)
@@ -77,7 +77,7 @@ def test_candidates_hold_every_match(case: Case, accuracy_m: float):
     assert set(pairs(index.match(**columns))) <= set(found)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases())
 def test_a_listing_box_around_a_ping_shows_the_fences_that_hold_it(case: Case):
     index = FenceIndex.build(case.versions)
