@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from campaigns.campaign.plans import Feature, Plan, opens
-from geo.fences.columns import FenceDefaults, ReadFences, read_fences
+from geo.fences.columns import FenceDefaults, ReadFences, read_sheets, review_sheets
 from geo.fences.fence import CircleShape, Fence
-from geo.fences.identity import review_fences
 from geo.measure import circle_area_km2, projected_area_m2
 from geo.sheets.changes import Review, State
 from geo.sheets.problems import Problem
@@ -53,22 +52,15 @@ def read_file(data: bytes, *, defaults: FenceDefaults, sheet: str | None = None)
         SheetRefused: the file as a whole cannot be read.
         ShapeRefused: the default radius is out of bounds.
     """
-    return [read_fences(table, defaults=defaults) for table in read_tables(data, sheet=sheet)]
+    return read_sheets(read_tables(data, sheet=sheet), defaults=defaults)
 
 
 def check(conn: sa.Connection, read: Sequence[ReadFences], *, workspace_id: int, plan: Plan) -> Checked:
     """Compare a file with the workspace's fences. Raises `PlanRequired` below Basic."""
     if not opens(plan, Feature.UPLOAD):
         raise PlanRequired("Uploading a group of fences needs the plan Basic or Premium.")
-    rows = [pair for sheet in read for pair in sheet.fences]
-    stored = _meant(conn, [fence for _, fence in rows], workspace_id)
-    review = review_fences(
-        rows,
-        [s.fence for s in stored],
-        given=frozenset().union(*(sheet.given for sheet in read)),
-        problems=[problem for sheet in read for problem in sheet.problems],
-        refused={row: who for sheet in read for row, who in sheet.refused.items()},
-    )
+    stored = _meant(conn, [fence for sheet in read for _, fence in sheet.fences], workspace_id)
+    review = review_sheets(read, [s.fence for s in stored])
     wanted = [
         Wanted(
             fence=change.after,

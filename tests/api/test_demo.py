@@ -49,17 +49,15 @@ def stores():
 
 @pytest.fixture(scope="module")
 def counted(played, stores):
-    """Every ping × every store, one at a time in the order of arrival."""
+    """Every ping × every store, one at a time as the server takes them."""
     walks = played.walks
     places = np.array([place[:3] for place in stores.values()])
     groups = [place[3] for place in stores.values()]
     evidence = defaultdict(dict)
     enters, dwells = [], []
     state = {}
-    clock = 0
-    for row in walks.arrival_order().tolist():
+    for row, clock in as_taken(walks):
         at, device = int(walks.at_ms[row]), int(walks.device[row])
-        clock = max(clock, at)
         near = np.flatnonzero(
             (np.abs(places[:, 1] - walks.lat[row]) < 0.02)
             & (np.abs(places[:, 0] - walks.lon[row]) < 0.02)
@@ -83,6 +81,17 @@ def counted(played, stores):
                 told = max(told, at - arrived)
             state[key] = (arrived, at, told)
     return evidence, enters, dwells, groups
+
+
+def as_taken(walks):
+    """(row, the clock as it was seen): request by request, within one in time order."""
+    order = walks.arrival_order()
+    clock = np.maximum.accumulate(walks.at_ms[order])
+    for start in range(0, len(order), run.BATCH):
+        request = zip(
+            order[start:][: run.BATCH].tolist(), clock[start:][: run.BATCH].tolist(), strict=True
+        )
+        yield from sorted(request, key=lambda pair: walks.at_ms[pair[0]])
 
 
 def chance(walks, row, place):
