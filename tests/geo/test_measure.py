@@ -88,8 +88,8 @@ def test_projected_area_is_the_exact_zone_between_parallels(
 @settings(max_examples=60, deadline=None)
 @given(star())
 def test_both_ways_of_measuring_agree_to_a_millionth(polygon: shapely.Polygon) -> None:
-    # a geodesic polygon is good to a few mm², whatever its size
-    assert projected_area_m2(polygon) == pytest.approx(geodesic_area_m2(polygon), rel=1e-6, abs=1e-3)
+    # a geodesic polygon of 4,000 points is good to some cm², whatever its size
+    assert projected_area_m2(polygon) == pytest.approx(geodesic_area_m2(polygon), rel=1e-6, abs=0.05)
 
 
 @settings(max_examples=60, deadline=None)
