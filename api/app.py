@@ -56,13 +56,14 @@ def blueprints() -> list[Blueprint]:
         fences,
         groups,
         health,
+        home,
         keys,
         pings,
         test_devices,
         webhooks,
     )
 
-    modules = (pings, fences, groups, areas, campaigns, test_devices, webhooks, keys, health)
+    modules = (pings, fences, groups, areas, campaigns, test_devices, webhooks, keys, health, home)
     return [module.bp for module in modules]
 
 

@@ -108,13 +108,8 @@ def _drawn(stored: StoredFence, visits: int) -> MapFence:
 
 
 def _regions(conn: sa.Connection, workspace_id: int) -> Sequence[MapRegion]:
-    layer, serials = areas.load(conn, workspace_id)
-    kinds = areas.names(conn, serials) if serials else {}
-    return [
-        MapRegion(name=area.name, rings=rings_of(area.geometry))
-        for area, serial in zip(layer.areas, serials, strict=True)
-        if kinds[serial][0] == "region"
-    ]
+    layer, _ = areas.load(conn, workspace_id, kind="region")
+    return [MapRegion(name=area.name, rings=rings_of(area.geometry)) for area in layer.areas]
 
 
 def _water() -> Sequence[MapRegion]:
