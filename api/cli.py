@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.commands.demo import demo
 from api.commands.doctor import doctor
 from api.commands.keys import keys
 from api.commands.replaying import replay
@@ -47,7 +48,7 @@ def main() -> None:
     """
 
 
-for _command in (doctor, export, import_, keys, migrate, openapi, replay, serve, worker):
+for _command in (demo, doctor, export, import_, keys, migrate, openapi, replay, serve, worker):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -25,14 +25,16 @@ def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None
 ) -> None:
     """A table on the terminal; numbers stand to the right, None is a dash."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     listed = [list(row) for row in rows]
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for place, heading in enumerate(headings):
         numbers = all(isinstance(row[place], int | float) for row in listed) and bool(listed)
-        table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if numbers else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=numbers)
     for row in listed:
         table.add_row(*map(_cell, row))
     if title:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 
@@ -60,9 +61,21 @@ def serve(host: str, port: int, clock: str | None, threads: int) -> None:
     os.environ.setdefault("NEARCAST_PUBLIC_URL", f"http://{reached}:{port}")
     if clock:
         os.environ["NEARCAST_CLOCK"] = clock
+    free_port_or_tell(host, port)
     with opened():  # a fault of the settings or the database is told here, not by a child process
         pass
     run_server(host=host, port=port, threads=threads)
+
+
+def free_port_or_tell(host: str, port: int) -> None:
+    """Refuse at once where somebody listens already, before anything long begins."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise click.ClickException(f"{host}:{port}: {why}. Say another with --port.") from error
 
 
 def run_server(*, host: str, port: int, threads: int) -> None:

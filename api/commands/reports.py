@@ -1,0 +1,75 @@
+"""`nearcast report`: what a campaign reached; the figures as tables, sheets or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from api.commands.printing import print_table
+from nearcast.services.ids import public
+
+if TYPE_CHECKING:
+    from campaigns.measuring.reports import Figures, Report
+
+MAX_FENCES = 10
+COUNTED = ("targets", "receivers", "clickers", "response", "visitors", "visits")
+
+
+def as_json(found: Report) -> dict[str, Any]:
+    """A report for machines; times in RFC 3339, UTC."""
+    return {
+        "campaign_id": public("cmp", found.campaign_id),
+        "name": found.name,
+        "state": found.state,
+        "time_zone": found.time_zone,
+        "from": _rfc3339(found.from_ms),
+        "until": _rfc3339(found.until_ms),
+        "as_of": _rfc3339(found.as_of_ms),
+        "totals": asdict(found.totals) | {"response_rate": found.totals.response_rate},
+        "per_day": [asdict(day) | {"day": str(day.day)} for day in found.per_day],
+        "per_fence": [
+            asdict(fence) | {"fence_id": public("fnc", fence.fence_id)} for fence in found.per_fence
+        ],
+        "reasons": [asdict(reason) for reason in found.reasons],
+    }
+
+
+def _rfc3339(at_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show(found: Report) -> None:
+    """Print a report as tables."""
+    zone = ZoneInfo(found.time_zone)
+    start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (found.from_ms, found.until_ms))
+    period = f"{start.astimezone(zone):%Y-%m-%d %H:%M} to {end.astimezone(zone):%Y-%m-%d %H:%M}"
+    title = f"{found.name} ({found.state}), {period} {found.time_zone}"
+    total = ["all days", *_cells(found.totals)]
+    print_table(
+        ["day", *COUNTED],
+        [*([str(day.day), *_cells(day)] for day in found.per_day), total],
+        title=title,
+    )
+    rows = [[fence.name, *_cells(fence)] for fence in found.per_fence[:MAX_FENCES]]
+    if rows:
+        shown = f"{len(rows)} of {found.fences_total} fences, the most visited first"
+        print_table(["fence", *COUNTED], rows, title=shown)
+    if found.reasons:
+        reasons = [(reason.code, reason.count, reason.persons) for reason in found.reasons]
+        print_table(["decision", "times", "persons"], reasons, title="Decisions")
+
+
+def _cells(figures: Figures) -> Sequence[Any]:
+    rate = figures.response_rate
+    return (
+        figures.targets,
+        figures.receivers,
+        figures.clickers,
+        None if rate is None else f"{rate:.1%}",
+        figures.visitors,
+        figures.visits,
+    )
