@@ -11,7 +11,7 @@ from geo.antimeridian import Polygonal, split
 from geo.fences.fence import PolygonShape
 from geo.fences.limits import AREA_TOLERANCE, MAX_AREA_KM2, MAX_VERTICES
 from geo.fences.refusals import Proposal
-from geo.measure import projected_area_m2
+from geo.measure import MAX_PLANE_DEG, projected_area_m2
 
 #: `make_valid` takes time by the crossings: 500 random points have 40,000 and take half a second
 MAX_OVERLAPS = 50_000
@@ -25,9 +25,9 @@ def mended(drawn: Sequence[shapely.Polygon]) -> Proposal | None:
         drawn: polygons in continuous longitudes, valid or not.
     Returns:
         None where nothing polygonal remains, the result breaks a limit, or the outline is so
-        tangled that mending it could take seconds.
+        tangled or so wide (no 1,000 km² reach over 30°) that mending it could take seconds.
     """
-    if _tangled(drawn):
+    if _wide(drawn) or _tangled(drawn):
         return None
     pieces = [piece for polygon in drawn for part in _valid(polygon) for piece in _split(part)]
     geometry = normal_form(shapely.get_parts(shapely.union_all(pieces)))
@@ -58,6 +58,11 @@ def _valid(polygon: shapely.Polygon) -> list[shapely.Polygon]:
 
 def _split(part: shapely.Polygon) -> list[shapely.Polygon]:
     return list(shapely.get_parts(split(part)))
+
+
+def _wide(drawn: Sequence[shapely.Polygon]) -> bool:
+    west, south, east, north = shapely.bounds(drawn).T
+    return bool((np.maximum(east - west, north - south) > MAX_PLANE_DEG).any())
 
 
 def _tangled(drawn: Sequence[shapely.Polygon]) -> bool:
