@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from api.demo.files import fixture
 from api.demo.itineraries import PlaceColumns
 from api.demo.walks import PLATFORMS, SEOUL, WalkColumns, generate
 from api.settings import Settings
@@ -32,7 +33,7 @@ from nearcast.services import edit_areas, run_campaigns, upload
 from nearcast.services.run_campaigns import Author
 from nearcast.services.take_clicks import take_click
 from nearcast.services.take_pings import RawPings, Receipt, take_pings
-from nearcast.store import fences, groups, workspaces
+from nearcast.store import fences, workspaces
 from nearcast.store.engine import in_transaction, make_engine, reading
 from nearcast.store.migrate import upgrade
 
@@ -41,6 +42,8 @@ BATCH = 5_000
 ACTOR = "demo"
 #: of a hundred receivers so many open the link, by a hash of their delivery
 CLICKS_PER_CENT = 18
+#: whose stores the two campaigns are about
+BRANDS = ("온새담커피", "밀빛새담")
 START = datetime(2026, 11, 16, tzinfo=SEOUL)
 
 Progress = Callable[[str, int, int], None]
@@ -65,14 +68,6 @@ class Played:
     transitions: int
     walks: WalkColumns
     seconds: dict[str, float]
-
-
-FIXTURES = Path(str(resources.files("fixtures") / "demo"))
-
-
-def fixture(name: str) -> bytes:
-    """A file of `fixtures/demo`, from the wheel or the checkout."""
-    return (FIXTURES / name).read_bytes()
 
 
 def play(
@@ -193,16 +188,17 @@ def _places(house: House) -> PlaceColumns:
 
 def _launch(house: House, author: Author, days: int) -> tuple[int, ...]:
     """Two campaigns: a coffee chain greets who comes in, a bakery thanks who stays ten minutes."""
-    period = {"start": START.isoformat(), "end": (START + timedelta(days=days)).isoformat()}
+    stores = reading(house.engine, lambda conn: fences.live_versions(conn, house.workspace_id, 0))
+    common = {
+        "period": {"start": START.isoformat(), "end": (START + timedelta(days=days)).isoformat()},
+        "time_zone": "Asia/Seoul",
+        "additional_days": 2,
+    }
     week = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-    there = reading(house.engine, lambda conn: groups.listed(conn, house.workspace_id))
-    largest = [row["name"] for row in sorted(there, key=lambda g: (-g["fences"], g["name"]))]
-    common = {"period": period, "time_zone": "Asia/Seoul", "additional_days": 2}
-    wanted = [
+    wanted: list[dict[str, Any]] = [
         common
         | {
-            "name": f"{largest[0]} · 따뜻한 한 잔",
-            "targeting": {"groups": [largest[0]]},
+            "name": f"{BRANDS[0]} · 따뜻한 한 잔",
             "trigger": {"kind": "enter"},
             "hours": {day: ["08:00-21:00"] for day in week},
             "message": {
@@ -214,8 +210,7 @@ def _launch(house: House, author: Author, days: int) -> tuple[int, ...]:
         },
         common
         | {
-            "name": f"{largest[1]} · 머무르는 분께",
-            "targeting": {"groups": [largest[1]]},
+            "name": f"{BRANDS[1]} · 머무르는 분께",
             "trigger": {"kind": "dwell", "after_s": 600},
             "message": {
                 "channel": "inbox",
@@ -225,7 +220,9 @@ def _launch(house: House, author: Author, days: int) -> tuple[int, ...]:
             },
         },
     ]
-
+    for brand, body in zip(BRANDS, wanted, strict=True):
+        own = [version.fence_id for version in stores if version.fence.brand == brand]
+        body["targeting"] = {"fence_ids": own}
     app_id = _app_id(house)
 
     def verb(conn: sa.Connection) -> tuple[int, ...]:
@@ -234,7 +231,7 @@ def _launch(house: House, author: Author, days: int) -> tuple[int, ...]:
     return in_transaction(house.engine, verb)
 
 
-def _run(conn: sa.Connection, body: dict[str, object], app_id: int, author: Author) -> int:
+def _run(conn: sa.Connection, body: dict[str, Any], app_id: int, author: Author) -> int:
     name = str(body.pop("name"))
     campaign_id = run_campaigns.create(
         conn, body, app_id=app_id, name=name, in_place=None, author=author

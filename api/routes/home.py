@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from importlib import resources
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import shapely
 import sqlalchemy as sa
 from flask import Blueprint, Response, make_response, redirect, render_template, request
-from nearcast.services.write_reports import report
 
 from api.console.picture import MapFence, MapRegion, map_svg, rings_of
+from api.demo.files import fixture
 from api.wiring import House, house
 from campaigns.deciding.gates import POSITIVE
 from campaigns.measuring.reports import Report
 from geo.fences.fence import CircleShape
 from geo.fences.shapes import representative_point
-from nearcast.store import areas, campaigns, devices, fences, workspaces
+from nearcast.services.write_reports import report
+from nearcast.store import campaigns, devices, fences, workspaces
 from nearcast.store.engine import reading
 from nearcast.store.fences import Filter, StoredFence
 
@@ -91,7 +91,7 @@ def _map(conn: sa.Connection, here: House, found: Report, lang: Literal["ko", "e
     visits = {row.fence_id: row.visits for row in found.per_fence}
     return map_svg(
         fences=[_drawn(one, visits.get(one.id, 0)) for one in stored],
-        regions=[*_regions(conn, here.workspace_id), *_water()],
+        regions=_background(),
         width=MAP_SIZE[0],
         height=MAP_SIZE[1],
         lang=lang,
@@ -107,22 +107,20 @@ def _drawn(stored: StoredFence, visits: int) -> MapFence:
     return MapFence(name=stored.fence.name, lon=lon, lat=lat, rings=rings, value=visits)
 
 
-def _regions(conn: sa.Connection, workspace_id: int) -> Sequence[MapRegion]:
-    layer, _ = areas.load(conn, workspace_id, kind="region")
-    return [MapRegion(name=area.name, rings=rings_of(area.geometry)) for area in layer.areas]
+def _background() -> list[MapRegion]:
+    """The demo's districts and its river; the river is no layer, it is only for the picture."""
+    return [*_drawn_areas("regions.geojson", "land"), *_drawn_areas("water.geojson", "water")]
 
 
-def _water() -> Sequence[MapRegion]:
-    """The demo's river; no fence and no region knows it."""
-    text = (resources.files("fixtures") / "demo" / "water.geojson").read_text(encoding="utf-8")
-    return [
-        MapRegion(
-            name=feature["properties"]["name"],
+def _drawn_areas(file: str, kind: Literal["land", "water"]) -> Iterator[MapRegion]:
+    for feature in json.loads(fixture(file))["features"]:
+        about = feature["properties"]
+        yield MapRegion(
+            name=about["name"],
             rings=rings_of(shapely.geometry.shape(feature["geometry"])),
-            kind="water",
+            kind=kind,
+            city=about.get("city", ""),
         )
-        for feature in json.loads(text)["features"]
-    ]
 
 
 def _local(at_ms: int, found: Report) -> datetime:

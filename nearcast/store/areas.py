@@ -47,17 +47,12 @@ def version(conn: sa.Connection, workspace_id: int) -> tuple[tuple[int, str, int
     )
 
 
-def load(
-    conn: sa.Connection, workspace_id: int, *, kind: str | None = None
-) -> tuple[AreaLayer, list[int]]:
-    """All areas of a workspace's layers, or of those of one kind, as one; and their serials by row."""
+def load(conn: sa.Connection, workspace_id: int) -> tuple[AreaLayer, list[int]]:
+    """All areas of a workspace's layers as one layer, and their serials, row by row."""
     query = (
         sa.select(area.c.id, area.c.name, area.c.code, area.c.wkb)
         .join(area_layer, area_layer.c.id == area.c.layer_id)
-        .where(
-            area_layer.c.workspace_id == workspace_id,
-            sa.true() if kind is None else area_layer.c.kind == kind,
-        )
+        .where(area_layer.c.workspace_id == workspace_id)
         .order_by(area.c.id)
     )
     rows = conn.execute(query).all()

@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import openpyxl
 import pytest
-from nearcast.services.write_reports import report
 from pyproj import Geod
 from scipy.stats import ncx2
 
 from api.demo import run
+from api.demo.files import FIXTURES
 from api.demo.walks import generate
+from nearcast.services.write_reports import report
 from nearcast.store.engine import reading
 from tests.world import World
 
@@ -33,8 +34,8 @@ def played(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stores():
-    """The workbook read by another reader: code → (lon, lat, radius_m, groups)."""
-    book = openpyxl.load_workbook(str(run.FIXTURES / "stores.xlsx"))
+    """The workbook read by another reader: code → (lon, lat, radius_m, brand)."""
+    book = openpyxl.load_workbook(str(FIXTURES / "stores.xlsx"))
     rows = [row for row in book.active.iter_rows(values_only=True) if any(row)]
     head = next(n for n, row in enumerate(rows) if "위도" in row)
     columns = {name: n for n, name in enumerate(rows[head])}
@@ -43,7 +44,7 @@ def stores():
         text = str(row[columns["반경"]])
         radius = float(text.removesuffix("km")) * 1000 if "km" in text else float(text.removesuffix("m"))
         place = float(row[columns["경도"]]), float(row[columns["위도"]]), radius
-        found[row[columns["매장코드"]]] = (*place, row[columns["그룹"]])
+        found[row[columns["매장코드"]]] = (*place, row[columns["브랜드"]])
     return found
 
 
@@ -52,7 +53,7 @@ def counted(played, stores):
     """Every ping × every store, one at a time as the server takes them."""
     walks = played.walks
     places = np.array([place[:3] for place in stores.values()])
-    groups = [place[3] for place in stores.values()]
+    brands = [place[3] for place in stores.values()]
     evidence = defaultdict(dict)
     enters, dwells = [], []
     state = {}
@@ -80,7 +81,7 @@ def counted(played, stores):
                     dwells.append((at, device, store, p))
                 told = max(told, at - arrived)
             state[key] = (arrived, at, told)
-    return evidence, enters, dwells, groups
+    return evidence, enters, dwells, brands
 
 
 def as_taken(walks):
@@ -167,9 +168,9 @@ def fence_ids(played, stores):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_report_is_the_one_counted(played, counted, stores, which):
-    evidence, enters, dwells, groups = counted
+    evidence, enters, dwells, brands = counted
     campaign = played.campaign_ids[which]
-    group = sorted(set(groups), key=lambda name: (-groups.count(name), name))[which]
+    brand = run.BRANDS[which]
     triggers = sorted(enters) if which == 0 else sorted(dwells)
     walkers = played.walks.walkers
     person = [u or d for u, d in zip(walkers.user_ids, walkers.device_ids, strict=True)]
@@ -177,7 +178,7 @@ def test_the_report_is_the_one_counted(played, counted, stores, which):
     targets, exposed = set(), {}
     skipped_by_hours = capped = 0
     for at, device, store, _ in in_order_of_arrival(played, triggers):
-        if groups[store] != group or at >= end_ms:
+        if brands[store] != brand or at >= end_ms:
             continue
         local = datetime.fromtimestamp(at / 1000, UTC).astimezone(SEOUL)
         if which == 0 and not 8 <= local.hour < 21:
@@ -198,7 +199,7 @@ def test_the_report_is_the_one_counted(played, counted, stores, which):
     assert reasons.get("outside_hours", 0) == skipped_by_hours
     assert reasons.get("frequency_capped", 0) == capped
     assert reasons["sent"] == len(exposed) > 0
-    after = visits_after(evidence, exposed, person, groups, group, end_ms + 2 * 24 * 60 * MIN)
+    after = visits_after(evidence, exposed, person, brands, brand, end_ms + 2 * 24 * 60 * MIN)
     assert found.totals.visits == after
     assert 0 < found.totals.clickers < found.totals.receivers
 
@@ -212,12 +213,12 @@ def in_order_of_arrival(played, triggers):
     return sorted(triggers, key=lambda t: (place[t[1], t[0]], t[0]))
 
 
-def visits_after(evidence, exposed, person, groups, group, until_ms):
+def visits_after(evidence, exposed, person, brands, brand, until_ms):
     """Visits of at least 5 minutes at the campaign's stores that began after the message."""
     return sum(
         1
         for (device, store), visits in stays(evidence).items()
-        if groups[store] == group and person[device] in exposed
+        if brands[store] == brand and person[device] in exposed
         for visit in visits
         if visit[-1] - visit[0] >= 5 * MIN and exposed[person[device]] < visit[0] < until_ms
     )
