@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from geo.matching.pings import Admission, Outcome, PingReason, Pings
-from nearcast.store.tables import device as device_table
 from nearcast.store.tables import ping_log
 
 REASONS = tuple(PingReason)
@@ -131,14 +130,6 @@ def count(conn: sa.Connection, *, workspace_apps: Iterable[int]) -> int:
     """How many pings the apps have logged."""
     query = sa.select(sa.func.sum(ping_log.c.pings)).where(ping_log.c.app_id.in_(list(workspace_apps)))
     return int(conn.execute(query).scalar() or 0)
-
-
-def device_keys(conn: sa.Connection, *, app_id: int) -> dict[int, str]:
-    """Serial → the app's own key, of every device of an app."""
-    rows = conn.execute(
-        sa.select(device_table.c.id, device_table.c.key).where(device_table.c.app_id == app_id)
-    )
-    return {row.id: row.key for row in rows}
 
 
 def _unpack(rows: Iterable[tuple[int, bytes]]) -> LoggedPings:

@@ -16,7 +16,7 @@ from geo.fences.fence import Fence
 from geo.fences.shapes import read_form
 from geo.matching.certainty import judge
 from geo.matching.visits import visits_plain
-from nearcast.store.engine import reading
+from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import decision, delivery, device, ping_log, send_slot
 from tests.world import GANGNAM, OUTSIDE, START_MS, YEOKSAM, World, minutes, north, outcomes, told
 
@@ -201,6 +201,20 @@ def test_hours_audience_and_confidence_close_their_gates(world):
         "low_confidence",
         "counted_only",
     ]
+
+
+def test_a_workspace_may_set_its_own_gap(world):
+    from nearcast.store import workspaces
+
+    def verb(conn):
+        workspaces.set_settings(conn, world.workspace_id, {"gap_s": 60, "enter_p": 0.9})
+        workspaces.bump(conn, world.workspace_id)
+
+    world.fence("강남", GANGNAM)
+    in_transaction(world.engine, verb)
+    receipt = world.post([ping(0), ping(1), ping(2.001), ping(2.5, north(GANGNAM, 90), accuracy_m=20.0)])
+    assert [(arrived, left) for _, _, arrived, left, *_ in world.visits()] == [(0, 1), (2.001, 2.001)]
+    assert told(receipt.transitions) == [("enter", 0), ("exit", 1), ("enter", 2.001)]
 
 
 def test_dwell_campaigns_listen_to_their_own_minutes(world):
