@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
 
 from api.wiring import House
 from nearcast.services.manage_workspace import Scope
@@ -38,8 +40,10 @@ SEOCHO_GU = _box("서초구", 126.9, 37.45, 127.0, 37.55)
 def _load(client: FlaskClient, data: bytes, **more: Any) -> Any:
     fields = {"name": "gu", "kind": "region", "name_column": "name", **more}
     headers = fields.pop("headers", None)
-    form = {**fields, "file": (BytesIO(data), "layer.geojson")}
-    return client.post("/v1/area-layers", data=form, content_type="multipart/form-data", headers=headers)
+    file = FileStorage(BytesIO(data), filename="layer.geojson")
+    boundary, form = encode_multipart({**fields, "file": file})
+    content_type = f"multipart/form-data; boundary={boundary}"
+    return client.post("/v1/area-layers", data=form, content_type=content_type, headers=headers)
 
 
 def test_a_layer_is_loaded_and_every_fence_knows_its_areas(either_client: FlaskClient) -> None:
