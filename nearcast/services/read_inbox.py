@@ -38,7 +38,9 @@ def not_fetched(rows: list[sa.RowMapping]) -> list[int]:
     return [row["id"] for row in rows if row["fetched_ms"] is None]
 
 
-def message_json(row: Mapping[str, Any], *, link_secret: bytes, public_url: str) -> dict[str, Any]:
+def message_json(
+    row: Mapping[str, Any] | sa.RowMapping, *, link_secret: bytes, public_url: str
+) -> dict[str, Any]:
     """A delivery as apps are given it, in the inbox and in a ping's answer (api.md)."""
     return {
         "delivery_id": public("dlv", row["id"]),
