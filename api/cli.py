@@ -11,6 +11,7 @@ from api.commands.demo import demo
 from api.commands.doctor import doctor
 from api.commands.keys import keys
 from api.commands.replaying import replay
+from api.commands.reports import report
 from api.commands.serving import migrate, openapi, serve, worker
 from api.commands.sheets import export, import_
 from geo.errors import NearcastError
@@ -48,7 +49,7 @@ def main() -> None:
     """
 
 
-for _command in (demo, doctor, export, import_, keys, migrate, openapi, replay, serve, worker):
+for _command in (demo, doctor, export, import_, keys, migrate, openapi, replay, report, serve, worker):
     main.add_command(_command)
 
 if __name__ == "__main__":

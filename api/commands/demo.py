@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.commands.printing import json_option, print_json, print_table
-from api.commands.reports import as_json as report_json
-from api.commands.reports import show
+from api.commands.reports import report_json, show
 from api.commands.serving import free_port_or_tell, run_server
 
 if TYPE_CHECKING:
     from api.demo.run import Played
     from campaigns.measuring.reports import Report
-
-THREADS = 8
 
 
 @click.command()
@@ -59,7 +56,7 @@ def demo(no_serve: bool, port: int, database: Path, devices: int, days: int, as_
         "NEARCAST_DEMO": "1",
         "NEARCAST_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
-    run_server(host="127.0.0.1", port=port, threads=THREADS)
+    run_server(host="127.0.0.1", port=port)
 
 
 def _reports(played: Played) -> list[Report]:

@@ -20,7 +20,11 @@ ACTOR = "cli"
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A database that a command works on, and its default workspace."""
+    """A database that a command works on, and its default workspace.
+
+    Attributes:
+        now_ms: by the clock of the settings: `NEARCAST_CLOCK=replay` reads a replayed database.
+    """
 
     settings: Settings
     engine: sa.Engine
@@ -58,7 +62,6 @@ def opened() -> Iterator[Opened]:
     """
     from api.settings import Settings
     from api.wiring import NotMigrated, build
-    from nearcast.services.clocks import WallClock
     from nearcast.store.migrate import current, newest
 
     settings = Settings.from_env()
@@ -71,7 +74,7 @@ def opened() -> Iterator[Opened]:
             settings=settings,
             engine=house.engine,
             workspace_id=house.workspace_id,
-            now_ms=WallClock().now_ms(),
+            now_ms=house.clock.now_ms(),
         )
     finally:
         house.engine.dispose()

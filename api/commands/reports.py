@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from api.commands.printing import print_table
-from nearcast.services.ids import public
+import click
+
+from api.commands.opening import opened
+from api.commands.printing import json_option, print_json, print_table
+from nearcast.services.ids import parse, public
 
 if TYPE_CHECKING:
     from campaigns.measuring.reports import Figures, Report
@@ -18,7 +22,33 @@ MAX_FENCES = 10
 COUNTED = ("targets", "receivers", "clickers", "response", "visitors", "visits")
 
 
-def as_json(found: Report) -> dict[str, Any]:
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("campaign")
+@click.option("--xlsx", type=_FILE, help="Write the report as a workbook.")
+@click.option("--csv", type=_FILE, help="Write the report as one CSV.")
+@json_option
+def report(campaign: str, xlsx: Path | None, csv: Path | None, as_json: bool) -> None:
+    """Print the report of CAMPAIGN (cmp_1) over its period, or write it to files."""
+    from nearcast.services import write_reports
+    from nearcast.services.report_files import to_table, to_workbook
+
+    serial = parse("cmp", campaign)
+    with opened() as home:
+        found = home.read(lambda conn: write_reports.report(conn, serial, now_ms=home.now_ms))
+    for file, written in ((xlsx, to_workbook), (csv, to_table)):
+        if file is not None:
+            file.write_bytes(written(found))
+            click.echo(f"{campaign} in {file}", err=True)
+    if as_json:
+        print_json(report_json(found))
+    elif xlsx is None and csv is None:
+        show(found)
+
+
+def report_json(found: Report) -> dict[str, Any]:
     """A report for machines; times in RFC 3339, UTC."""
     return {
         "campaign_id": public("cmp", found.campaign_id),

@@ -53,9 +53,11 @@ def migrate(as_json: bool) -> None:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
 @click.option("--clock", type=click.Choice(CLOCKS), help="replay: now is the newest ping's time.")
 @click.option(
-    "--threads", default=8, show_default=True, type=click.IntRange(1, 256), help="Blocking threads."
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Requests answered at once.  [default: 8, but at most 2 a core and 1]",
 )
-def serve(host: str, port: int, clock: str | None, threads: int) -> None:
+def serve(host: str, port: int, clock: str | None, threads: int | None) -> None:
     """Serve the API and the console."""
     reached = "127.0.0.1" if host in _ANYWHERE else host
     os.environ.setdefault("NEARCAST_PUBLIC_URL", f"http://{reached}:{port}")
@@ -78,7 +80,7 @@ def free_port_or_tell(host: str, port: int) -> None:
             raise click.ClickException(f"{host}:{port}: {why}. Say another with --port.") from error
 
 
-def run_server(*, host: str, port: int, threads: int) -> None:
+def run_server(*, host: str, port: int, threads: int | None = None) -> None:
     """Serve until a signal ends it; settings reach the serving process by the environment."""
     from granian import Granian
     from granian.constants import Interfaces
@@ -91,7 +93,7 @@ def run_server(*, host: str, port: int, threads: int) -> None:
         address=host,
         port=port,
         workers=1,  # SQLite has one writer; for more processes see docs/reference.md
-        blocking_threads=threads,
+        blocking_threads=threads or min(8, 2 * (os.cpu_count() or 1) + 1),
         log_access=False,
         websockets=False,
     ).serve()

@@ -5,24 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
+import openpyxl
 import pytest
 from click.testing import CliRunner, Result
 
 from api.cli import main
+from campaigns.deciding.gates import Reason
 from nearcast.store.engine import in_transaction, make_engine
 from nearcast.store.migrate import newest
 from nearcast.store.workspaces import audit_of
 from tests.postgres import Postgres
-from tests.server import ROOT, Server
+from tests.server import ROOT, Server, free_port
 
 Run = Callable[..., Result]
 STORES = ROOT / "fixtures" / "demo" / "stores.xlsx"
@@ -301,6 +306,84 @@ def test_the_worker_ends_on_a_signal(sqlite_url: str, tmp_path: Path) -> None:
     out, err = worker.communicate(timeout=20)
     assert worker.returncode == 0, err.decode()
     assert out == b"0 messages handed over.\n"
+
+
+# --- demo, report -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A small demo's database and what the command said about it."""
+    database = tmp_path_factory.mktemp("demo") / "demo.db"
+    args = ["demo", "--no-serve", "--json", f"--database={database}", "--devices=60", "--days=1"]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 0, result.output
+    return database, json.loads(result.stdout)
+
+
+def test_demo_tells_all_it_did(played: tuple[Path, Any]) -> None:
+    _, told = played
+    assert told["stores"] == 317
+    assert sum(told["outcomes"].values()) == told["pings"] > 1_000
+    first = told["reports"][0]
+    assert first["campaign_id"] == "cmp_1"
+    assert 0 < first["totals"]["receivers"] <= first["totals"]["targets"] <= 60
+    assert sum(day["visits"] for day in first["per_day"]) == first["totals"]["visits"] > 0
+    assert {reason["code"] for reason in first["reasons"]} <= set(Reason)
+
+
+def test_report_prints_and_writes_the_same_figures(
+    run: Run, played: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCAST_CLOCK", "replay")  # the demo's phones walked in its own time
+    database, told = played
+    url, totals = f"sqlite:///{database}", told["reports"][0]["totals"]
+    assert _json(run("report", "cmp_1", "--json", database=url))["totals"] == totals
+    assert str(totals["targets"]) in run("report", "cmp_1", database=url).output
+    files = ("--xlsx", str(tmp_path / "r.xlsx"), "--csv", str(tmp_path / "r.csv"))
+    run("report", "cmp_1", *files, database=url)
+    text = (tmp_path / "r.csv").read_text(encoding="utf-8-sig")
+    total = next(csv.DictReader(io.StringIO(text)))
+    assert int(total["visits"]) == totals["visits"]
+    summary = dict(openpyxl.load_workbook(tmp_path / "r.xlsx")["summary"].values)
+    assert summary["visits"] == totals["visits"]
+
+
+def test_report_of_what_is_no_campaign(run: Run) -> None:
+    assert "no campaign 'cmp_7'" in run("report", "cmp_7", ends=1).output
+    assert "looks like cmp_12" in run("report", "fnc_7", ends=1).output
+
+
+@pytest.mark.slow
+def test_demo_serves_its_page(tmp_path: Path) -> None:
+    port = free_port()
+    args = ["demo", f"--port={port}", "--devices=20", "--days=1"]
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", *args],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        page = _page(f"http://127.0.0.1:{port}/", demo)
+        assert "따뜻한 한 잔" in page
+        assert (tmp_path / "var" / "demo.db").exists()
+        taken = CliRunner().invoke(main, ["demo", f"--port={port}"])
+        assert taken.exit_code == 1
+        assert "Say another with --port" in taken.output
+    finally:
+        demo.terminate()
+        assert demo.wait(20) == 0
+
+
+def _page(url: str, process: subprocess.Popen[bytes]) -> str:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            return httpx.get(url, timeout=10).raise_for_status().text
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise AssertionError(f"{url} did not answer")
 
 
 # --- openapi, doctor ----------------------------------------------------------------------------------
