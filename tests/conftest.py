@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, settings
 
 from api.settings import Settings
 from api.wiring import House, build
-from nearcast.services.manage_workspace import Scope, create_key
-from nearcast.store.engine import in_transaction, make_engine
+from nearcast.store.engine import make_engine
 from nearcast.store.migrate import upgrade
+from tests.doors import client_of
+from tests.doors import make_key as make_key
 from tests.postgres import NoPostgres, Postgres
 from tests.server import Server
 
@@ -123,32 +124,6 @@ def house(sqlite_url: str) -> Iterator[House]:
 def either_house(database_url: str) -> Iterator[House]:
     """The same; the test runs once on each of the two databases."""
     yield from _built(database_url)
-
-
-def make_key(house: House, *scopes: Scope, app_id: int | None = None) -> str:
-    """A living API key of the default workspace, with all scopes unless some are named."""
-    return in_transaction(
-        house.engine,
-        lambda conn: create_key(
-            conn,
-            workspace_id=house.workspace_id,
-            app_id=app_id,
-            name="tests",
-            scopes=scopes or list(Scope),
-            holds_location_consent=True,
-            now_ms=0,
-            actor="tests",
-        ),
-    )[1]
-
-
-def client_of(house: House) -> FlaskClient:
-    """A client of the whole application, which presents a key with all scopes."""
-    from api.app import create_app
-
-    client = create_app(house).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {make_key(house)}"
-    return client
 
 
 @pytest.fixture

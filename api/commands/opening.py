@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from api.settings import Settings
+    from campaigns.campaign.plans import Plan
 
 T = TypeVar("T")
 #: how the audit log names the command line
@@ -30,6 +31,14 @@ class Opened:
     engine: sa.Engine
     workspace_id: int
     now_ms: int
+
+    @property
+    def plan(self) -> Plan:
+        """What the workspace has bought."""
+        from campaigns.campaign.plans import Plan
+        from nearcast.store import workspaces
+
+        return Plan(self.read(lambda conn: workspaces.get(conn, self.workspace_id))["plan"])
 
     def write(self, verb: Callable[[sa.Connection], T]) -> T:
         """Run a verb in one transaction."""

@@ -32,12 +32,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @json_option
 def report(campaign: str, xlsx: Path | None, csv: Path | None, as_json: bool) -> None:
     """Print the report of CAMPAIGN (cmp_1) over its period, or write it to files."""
+    from campaigns.campaign.plans import Feature, opens
     from nearcast.services import write_reports
     from nearcast.services.report_files import to_table, to_workbook
 
     serial = parse("cmp", campaign)
     with opened() as home:
-        found = home.read(lambda conn: write_reports.report(conn, serial, now_ms=home.now_ms))
+        with_visits = opens(home.plan, Feature.VISIT_PERFORMANCE)
+        found = home.read(
+            lambda conn: write_reports.report(conn, serial, now_ms=home.now_ms, with_visits=with_visits)
+        )
     for file, written in ((xlsx, to_workbook), (csv, to_table)):
         if file is not None:
             file.write_bytes(written(found))
@@ -49,7 +53,8 @@ def report(campaign: str, xlsx: Path | None, csv: Path | None, as_json: bool) ->
 
 
 def report_json(found: Report) -> dict[str, Any]:
-    """A report for machines; times in RFC 3339, UTC."""
+    """A report as `GET /v1/campaigns/{id}/report` answers it."""
+    interval = found.totals.response_interval
     return {
         "campaign_id": public("cmp", found.campaign_id),
         "name": found.name,
@@ -57,14 +62,24 @@ def report_json(found: Report) -> dict[str, Any]:
         "time_zone": found.time_zone,
         "from": _rfc3339(found.from_ms),
         "until": _rfc3339(found.until_ms),
+        "visits_until": _rfc3339(found.visits_until_ms),
         "as_of": _rfc3339(found.as_of_ms),
-        "totals": asdict(found.totals) | {"response_rate": found.totals.response_rate},
-        "per_day": [asdict(day) | {"day": str(day.day)} for day in found.per_day],
+        "fences_total": found.fences_total,
+        "decisions_total": found.decisions,
+        "totals": _figures(found, found.totals)
+        | {"response_interval": list(interval) if interval else None},
+        "per_day": [_figures(found, day) | {"day": str(day.day)} for day in found.per_day],
         "per_fence": [
-            asdict(fence) | {"fence_id": public("fnc", fence.fence_id)} for fence in found.per_fence
+            _figures(found, fence) | {"fence_id": public("fnc", fence.fence_id)}
+            for fence in found.per_fence
         ],
         "reasons": [asdict(reason) for reason in found.reasons],
     }
+
+
+def _figures(found: Report, counted: Figures) -> dict[str, Any]:
+    figures = asdict(counted) | {"response_rate": counted.response_rate}
+    return figures if found.has_visits else figures | {"visitors": None, "visits": None}
 
 
 def _rfc3339(at_ms: int) -> str:

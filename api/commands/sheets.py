@@ -15,6 +15,7 @@ from api.commands.opening import ACTOR, Opened, opened
 from api.commands.printing import json_option, print_json, print_table
 
 if TYPE_CHECKING:
+    from campaigns.campaign.plans import Plan
     from geo.fences.fence import Fence
     from geo.sheets.problems import Problem
     from nearcast.services.upload import Checked
@@ -52,12 +53,11 @@ def import_(
     """
     from geo.fences.columns import FenceDefaults
     from nearcast.services import upload
-    from nearcast.store import workspaces
 
     defaults = FenceDefaults(radius_m=radius_m, group=group, brand=brand, category=category)
     with opened() as home:
         read = upload.read_file(file.read_bytes(), defaults=defaults, sheet=sheet)
-        plan = home.read(lambda conn: _plan(workspaces.get(conn, home.workspace_id)["plan"]))
+        plan = home.plan
         checked = home.read(
             lambda conn: upload.check(conn, read, workspace_id=home.workspace_id, plan=plan)
         )
@@ -74,13 +74,7 @@ def import_(
         click.echo("Nothing was written. To write: the same with --apply.")
 
 
-def _plan(name: str) -> Any:
-    from campaigns.campaign.plans import Plan
-
-    return Plan(name)
-
-
-def _apply(home: Opened, checked: Checked, plan: Any) -> None:
+def _apply(home: Opened, checked: Checked, plan: Plan) -> None:
     from nearcast.services import upload
 
     home.write(

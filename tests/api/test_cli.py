@@ -22,10 +22,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from api.cli import main
+from api.settings import Settings
+from api.wiring import build
 from campaigns.deciding.gates import Reason
 from nearcast.store.engine import in_transaction, make_engine
 from nearcast.store.migrate import newest
 from nearcast.store.workspaces import audit_of
+from tests.doors import client_of
 from tests.postgres import Postgres
 from tests.server import ROOT, Server, free_port
 
@@ -347,6 +350,17 @@ def test_report_prints_and_writes_the_same_figures(
     assert int(total["visits"]) == totals["visits"]
     summary = dict(openpyxl.load_workbook(tmp_path / "r.xlsx")["summary"].values)
     assert summary["visits"] == totals["visits"]
+
+
+def test_report_says_what_the_http_interface_says(
+    run: Run, played: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCAST_CLOCK", "replay")
+    url = f"sqlite:///{played[0]}"
+    house = build(Settings(database_url=url, clock="replay"))
+    answer = client_of(house).get("/v1/campaigns/cmp_1/report").get_json()
+    house.engine.dispose()
+    assert _json(run("report", "cmp_1", "--json", database=url)) == answer
 
 
 def test_report_of_what_is_no_campaign(run: Run) -> None:

@@ -1,0 +1,35 @@
+"""Ways into a wired house for tests: a key, and a client that presents it."""
+
+from __future__ import annotations
+
+from flask.testing import FlaskClient
+
+from api.wiring import House
+from nearcast.services.manage_workspace import Scope, create_key
+from nearcast.store.engine import in_transaction
+
+
+def make_key(house: House, *scopes: Scope, app_id: int | None = None) -> str:
+    """A living API key of the default workspace, with all scopes unless some are named."""
+    return in_transaction(
+        house.engine,
+        lambda conn: create_key(
+            conn,
+            workspace_id=house.workspace_id,
+            app_id=app_id,
+            name="tests",
+            scopes=scopes or list(Scope),
+            holds_location_consent=True,
+            now_ms=0,
+            actor="tests",
+        ),
+    )[1]
+
+
+def client_of(house: House) -> FlaskClient:
+    """A client of the whole application, which presents a key with all scopes."""
+    from api.app import create_app  # most tests have no need of it, and it takes half a second
+
+    client = create_app(house).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {make_key(house)}"
+    return client
