@@ -27,6 +27,7 @@ from tests.server import Server
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("dev", deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None)
+settings.register_profile("quick", settings.get_profile("dev"), max_examples=15)  # `make check`
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 DATABASES = ["sqlite", "postgresql"]
