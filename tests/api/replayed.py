@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.routes import clicks, inbox, reports, visits
 from api.settings import Settings
 from api.wiring import House, build
 from tests.conftest import make_key
@@ -24,6 +23,8 @@ def replayed(url: str) -> Iterator[tuple[World, FlaskClient, House]]:
     house.clock.saw(START_MS - 60 * MIN)
     world = World(house.engine, house.clock)
     app = create_app(house)
+    from api.routes import clicks, inbox, reports, visits  # routes are read after `create_app`
+
     for module in (inbox, clicks, reports, visits):
         if module.bp.name not in app.blueprints:
             app.register_blueprint(module.bp)
