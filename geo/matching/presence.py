@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -50,9 +51,8 @@ class PresencePolicy:
     far_m: float = 100.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fix:
-    """One judged fix of a device at one fence.
+class Fix(NamedTuple):
+    """One judged fix of a device at one fence; a tuple, because a batch makes thousands.
 
     Attributes:
         ping: its row in the batch.

@@ -18,8 +18,12 @@ FIXES_A_DEVICE = 32
 MAX_DEVICES = 500_000
 
 
+#: at_ms, lon, lat: plain tuples, because very many are made and compared
+Fix = tuple[int, float, float]
+
+
 class SeenFix(NamedTuple):
-    """When and where a device was seen; a tuple, because many are compared."""
+    """When and where a device was seen."""
 
     at_ms: int
     lon: float
@@ -31,7 +35,7 @@ class RecentFixes:
 
     def __init__(self, *, keep_ms: int) -> None:
         self._keep_ms = keep_ms
-        self._fixes: dict[int, list[SeenFix]] = {}
+        self._fixes: dict[int, list[Fix]] = {}
         self._newest_ms = 0
 
     def remember(
@@ -42,44 +46,43 @@ class RecentFixes:
         lat: Sequence[float],
     ) -> None:
         """Add fixes, one a row; older ones than are kept, and known ones, change nothing."""
-        for owner, at, x, y in zip(device, at_ms, lon, lat, strict=True):
-            seen = SeenFix(at, x, y)
+        for owner, fix in zip(device, zip(at_ms, lon, lat, strict=True), strict=True):
             fixes = self._fixes.setdefault(owner, [])
-            place = bisect_left(fixes, seen)
-            if place < len(fixes) and fixes[place] == seen:
-                continue
-            insort(fixes, seen)
+            if not fixes or fixes[-1] < fix:  # nearly always: phones send in time order
+                fixes.append(fix)
+            elif not _holds(fixes, fix):
+                insort(fixes, fix)
             del fixes[:-FIXES_A_DEVICE]
-            self._newest_ms = max(self._newest_ms, seen.at_ms)
+            self._newest_ms = max(self._newest_ms, fix[0])
         if len(self._fixes) > MAX_DEVICES:
             self._forget()
 
     def repeated(self, pings: Pings) -> Bools:
         """Rows whose device, instant and place were taken before, or stand earlier in the batch."""
         found = np.zeros(len(pings), bool)
-        batch: set[tuple[int, SeenFix]] = set()
-        rows = zip(
-            pings.device.tolist(),
-            pings.at_ms.tolist(),
-            pings.lon.tolist(),
-            pings.lat.tolist(),
-            strict=True,
-        )
-        for row, (device, *place_and_time) in enumerate(rows):
-            seen = SeenFix(*place_and_time)
-            known = self._fixes.get(device, [])
-            place = bisect_left(known, seen)
-            before = place < len(known) and known[place] == seen
-            found[row] = device >= 0 and (before or (device, seen) in batch)
-            batch.add((device, seen))
+        batch: set[tuple[int, float, float, int]] = set()
+        columns = (pings.at_ms, pings.lon, pings.lat, pings.device)
+        for row, ping in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+            at_ms, lon, lat, device = ping
+            known = self._fixes.get(device)
+            before = known is not None and _holds(known, (at_ms, lon, lat))
+            found[row] = device >= 0 and (before or ping in batch)
+            batch.add(ping)
         return found
 
     def before(self, device: int, at_ms: int) -> SeenFix | None:
         """The newest remembered fix of a device before an instant."""
         fixes = self._fixes.get(device, [])
-        place = bisect_left(fixes, at_ms, key=lambda fix: fix.at_ms)
-        return fixes[place - 1] if place else None
+        place = bisect_left(fixes, at_ms, key=lambda fix: fix[0])
+        return SeenFix(*fixes[place - 1]) if place else None
 
     def _forget(self) -> None:
         oldest = self._newest_ms - self._keep_ms
-        self._fixes = {d: fixes for d, fixes in self._fixes.items() if fixes[-1].at_ms >= oldest}
+        self._fixes = {d: fixes for d, fixes in self._fixes.items() if fixes[-1][0] >= oldest}
+
+
+def _holds(fixes: list[Fix], fix: Fix) -> bool:
+    if not fixes or fixes[-1] < fix:
+        return False
+    place = bisect_left(fixes, fix)
+    return fixes[place] == fix

@@ -36,14 +36,12 @@ class Stay:
     Attributes:
         fixes, p_sum: of the newest visit, whose arrival and end stand in `live`.
         evidence: the newest evidence, packed little-endian int64, ascending; never empty.
-        spilled: older evidence lies in chunks.
     """
 
     live: Live
     fixes: int
     p_sum: int
     evidence: bytes
-    spilled: bool = False
 
     @property
     def visit(self) -> Visit:
@@ -182,14 +180,13 @@ def _append(
             rows.append(stay.visit)  # it is over: its row gets its end
     if stay is None or found[-1].arrived_ms != stay.live.arrived_ms:
         rows.extend(found)
-    tail, spilled = _spill(key, (stay.evidence if stay else b"") + pack_bytes(seen), changes)
+    tail = _spill(key, (stay.evidence if stay else b"") + pack_bytes(seen), changes)
     newest = found[-1]
     return Stay(
         live=live,
         fixes=newest.fixes,
         p_sum=newest.p_sum,
         evidence=tail,
-        spilled=spilled or (stay is not None and stay.spilled),
     )
 
 
@@ -202,16 +199,16 @@ def _grown(visit: Visit, more: Visit) -> Visit:
     )
 
 
-def _spill(key: Key, packed: bytes, changes: Changes) -> tuple[bytes, bool]:
-    """The newest evidence, and whether older went to chunks of at most `TAIL` each."""
+def _spill(key: Key, packed: bytes, changes: Changes) -> bytes:
+    """The newest evidence; a full tail sends its older half to chunks of at most `TAIL` each."""
     size = _EVIDENCE.itemsize
     if len(packed) <= TAIL * size:
-        return packed, False
+        return packed
     older = packed[: len(packed) - TAIL // 2 * size]
     changes.chunks.extend(
         (key, older[at : at + TAIL * size]) for at in range(0, len(older), TAIL * size)
     )
-    return packed[len(older) :], True
+    return packed[len(older) :]
 
 
 def _amend(
@@ -234,10 +231,10 @@ def _amend(
     changes.visits_gone.extend((key, arrived) for arrived in written if arrived not in arrivals)
     changes.visits[key] = [v for v in found if written.get(v.arrived_ms) != v]
     changes.chunks_gone.extend((key, first_ms) for first_ms in history.chunk_firsts_ms)
-    tail, spilled = _spill(key, pack_bytes(evidence), changes)
+    tail = _spill(key, pack_bytes(evidence), changes)
     newest = found[-1]
     live = replace(stay.live, arrived_ms=newest.arrived_ms)
-    amended = Stay(live=live, fixes=newest.fixes, p_sum=newest.p_sum, evidence=tail, spilled=spilled)
+    amended = Stay(live=live, fixes=newest.fixes, p_sum=newest.p_sum, evidence=tail)
     changes.stays[key] = amended
     return amended
 

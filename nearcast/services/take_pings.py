@@ -298,38 +298,51 @@ def _groups(
     """
     device, fence_id = pings.device[hits.ping], snapshot.index.fence_id[hits.fence]
     at_ms = pings.at_ms[hits.ping]
-    order = np.lexsort((judged.p, judged.verdict, at_ms, fence_id, device))
+    matters = _matters(device, fence_id, judged, stays)
+    order = np.flatnonzero(matters)
+    # the surest fix of one instant comes last
+    by_time = (judged.p[order], judged.verdict[order], at_ms[order], fence_id[order], device[order])
+    order = order[np.lexsort(by_time)]
+    ping = hits.ping[order]
     staleness_ms = snapshot.presence.staleness_s * 1000
     fresh = (pings.now_ms - pings.at_ms <= staleness_ms) & (not backfill)
-    groups: dict[Key, dict[int, tuple[int, Fix]]] = {}
-    for pair in order.tolist():
-        key = (int(device[pair]), int(fence_id[pair]))
-        verdict = int(judged.verdict[pair])
-        stay = stays.get(key)
-        if verdict != Verdict.IN and key not in groups and not (stay and stay.live.inside):
-            continue
-        ping = int(hits.ping[pair])
-        fix = Fix(
-            ping=ping,
-            at_ms=int(at_ms[pair]),
-            verdict=verdict,
-            p=float(judged.p[pair]),
-            rim_m=float(judged.rim_m[pair]),
-            sigma_m=float(judged.sigma_m[pair]),
-            lon=float(pings.lon[ping]),
-            lat=float(pings.lat[ping]),
-            fresh=bool(fresh[ping]),
-        )
-        # the order puts the surest of one instant last
-        groups.setdefault(key, {})[fix.at_ms] = (int(hits.fence[pair]), fix)
+    columns = (
+        ping,
+        at_ms[order],
+        judged.verdict[order],
+        judged.p[order],
+        judged.rim_m[order],
+        judged.sigma_m[order],
+        pings.lon[ping],
+        pings.lat[ping],
+        fresh[ping],
+    )
+    keys = zip(device[order].tolist(), fence_id[order].tolist(), strict=True)
+    groups: dict[Key, dict[int, Fix]] = {}
+    rows: dict[Key, set[int]] = {}
+    for key, row, values in zip(
+        keys, hits.fence[order].tolist(), zip(*(c.tolist() for c in columns), strict=True), strict=True
+    ):
+        fix = Fix(*values)
+        groups.setdefault(key, {})[fix.at_ms] = fix
+        rows.setdefault(key, set()).add(row)
     return [
         (
             key,
-            [fix for _, fix in by_instant.values()],
-            sorted({s for row, _ in by_instant.values() for s in snapshot.dwells_s(row)}),
+            list(by_instant.values()),
+            sorted({dwell_s for row in rows[key] for dwell_s in snapshot.dwells_s(row)}),
         )
         for key, by_instant in groups.items()
     ]
+
+
+def _matters(device: Ints, fence_id: Ints, judged: Judgement, stays: Mapping[Key, Stay]) -> Bools:
+    """Pairs with an in fix in this batch, and those whose device is inside already."""
+    width = int(fence_id.max(initial=0)) + 1
+    code = device * width + fence_id
+    inside = [d * width + f for (d, f), stay in stays.items() if stay.live.inside and f < width]
+    wanted = np.concatenate([code[judged.verdict == Verdict.IN], np.array(inside, np.int64)])
+    return np.isin(code, wanted)
 
 
 def _label_known(admission: Admission, changes: Changes) -> None:

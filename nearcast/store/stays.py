@@ -100,7 +100,6 @@ def _stay(row: sa.RowMapping) -> Stay:
         fixes=row["fixes"],
         p_sum=row["p_sum"],
         evidence=bytes(row["evidence"]),
-        spilled=row["spilled"],
     )
 
 
@@ -121,7 +120,6 @@ def _stay_row(key: Key, stay: Stay) -> dict[str, object]:
         "out_far": run.far,
         "out_lon": run.lon,
         "out_lat": run.lat,
-        "spilled": stay.spilled,
         "evidence": stay.evidence,
     }
 

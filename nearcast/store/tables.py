@@ -244,7 +244,6 @@ presence = sa.Table(
     sa.Column("out_far", sa.Integer, nullable=False),
     sa.Column("out_lon", sa.Float, nullable=False),
     sa.Column("out_lat", sa.Float, nullable=False),
-    sa.Column("spilled", sa.Boolean, nullable=False),  # older evidence lies in chunks
     sa.Column("evidence", Body, nullable=False),  # little-endian int64, ascending
     sa.PrimaryKeyConstraint("device_id", "fence_id"),
     sqlite_with_rowid=False,

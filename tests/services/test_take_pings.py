@@ -52,6 +52,17 @@ def test_a_walk_in_and_out(world):
     assert world.visits() == [("phone-1", fence, 0, 10, 3, 3 * 255)]
 
 
+def test_a_device_that_leaves_in_a_later_request_exits(world):
+    fence = world.fence("강남", GANGNAM)
+    world.post([ping(0)])
+    far = north(GANGNAM, 400)
+    assert world.post([ping(1, far)]).transitions == []
+    receipt = world.post([ping(2, north(far, 30))])
+    assert told(receipt.transitions) == [("exit", 1)]
+    assert receipt.transitions[0].fence_id == fence
+    assert world.post([ping(3, far)]).transitions == []
+
+
 def test_a_device_seen_elsewhere_before_enters_without_being_initial(world):
     world.fence("강남", GANGNAM)
     world.post([ping(0, OUTSIDE)])

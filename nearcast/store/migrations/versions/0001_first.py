@@ -410,7 +410,6 @@ def upgrade() -> None:
         sa.Column("out_far", sa.Integer(), nullable=False),
         sa.Column("out_lon", sa.Float(), nullable=False),
         sa.Column("out_lat", sa.Float(), nullable=False),
-        sa.Column("spilled", sa.Boolean(), nullable=False),
         sa.Column("evidence", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_presence_device_id")),
         sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_presence_fence_id")),
