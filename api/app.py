@@ -53,17 +53,36 @@ def blueprints() -> list[Blueprint]:
     from api.routes import (
         areas,
         campaigns,
+        clicks,
         fences,
         groups,
         health,
         home,
+        inbox,
         keys,
         pings,
+        reports,
         test_devices,
+        visits,
         webhooks,
     )
 
-    modules = (pings, fences, groups, areas, campaigns, test_devices, webhooks, keys, health, home)
+    modules = (
+        pings,
+        inbox,
+        fences,
+        groups,
+        areas,
+        campaigns,
+        reports,
+        visits,
+        test_devices,
+        webhooks,
+        keys,
+        clicks,
+        home,
+        health,
+    )
     return [module.bp for module in modules]
 
 
