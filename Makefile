@@ -24,7 +24,7 @@ prove: .venv/dev postgres  ## the proofs with their large counts (≤ 60 min); w
 	$(BIN)/python scripts/prove.py
 
 bench: .venv/dev postgres  ## the benchmarks; writes docs/benchmarks.md
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench publish
 
 serve: .venv/installed  ## migrate and serve at http://127.0.0.1:8000
 	$(BIN)/nearcast migrate
