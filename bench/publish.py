@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy
+import numpy as np
 import shapely
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -47,7 +47,7 @@ def _page(matching: list[dict[str, Any]], ingest: list[dict[str, Any]]) -> Itera
     yield ""
     yield (
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores "
-        f"({_processor()}), Python {platform.python_version()}, NumPy {numpy.__version__}, "
+        f"({_processor()}), Python {platform.python_version()}, NumPy {np.__version__}, "
         f"shapely {shapely.__version__} (GEOS {shapely.geos_version_string}). Machines differ and so do "
         "hours: trust the ratios of one run. These are the first figures; no bar is claimed yet."
     )
@@ -59,7 +59,8 @@ def _matching(runs: list[dict[str, Any]]) -> Iterator[str]:
     yield from ("", "## Matching", "")
     yield (
         f"{PINGS:,} pings against all fences (circles and polygons of a seeded workload), every pair "
-        "returned, one core, CPU clock, median of 5. *STRtree exact* is shapely's tree over boxes with a "
+        "returned, one core, CPU clock, median of 5. *STRtree exact* is "
+        "shapely's tree over boxes with a "
         "vectorised exact refinement, the best exact rival; geopandas joins 64-gons, so pairs near rims "
         "come out wrong. *Verdicts* adds P(inside) and in/out/undecided to each pair."
     )
@@ -74,7 +75,8 @@ def _matching(runs: list[dict[str, Any]]) -> Iterator[str]:
         each = run["batches_of_1000"]
         yield (
             f"| {run['case']['fences']:,} | {own['pings_per_s']:,}/s | {tree['pings_per_s']:,}/s | "
-            f"{frame['pings_per_s']:,}/s ({frame['wrong_pairs']:,}) | {run['ratio_to_best_exact']:.2f} | "
+            f"{frame['pings_per_s']:,}/s ({frame['wrong_pairs']:,}) | "
+            f"{run['ratio_to_best_exact']:.2f} | "
             f"{each['verdict_pings_per_s']:,}/s | {each['one_ping_p50_us']:.0f} µs |"
         )
     yield ""
@@ -90,8 +92,10 @@ def _matching(runs: list[dict[str, Any]]) -> Iterator[str]:
 def _ingest(runs: list[dict[str, Any]]) -> Iterator[str]:
     yield from ("", "## Ingest", "")
     yield (
-        f"JSON batches of 1,000 pings over real HTTP to one `nearcast serve`, {runs[0]['fences']:,} fences, "
-        "20 running campaigns; the client shares the cores, every answer is read and its counts checked, "
+        f"JSON batches of 1,000 pings over real HTTP to one `nearcast serve`, "
+        f"{runs[0]['fences']:,} fences, "
+        "20 running campaigns; the client shares the cores, every answer is "
+        "read and its counts checked, "
         "and an answer means durable (SQLite WAL with `synchronous=FULL`, PostgreSQL with "
         "`synchronous_commit=on`). One transaction a request."
     )
@@ -106,8 +110,10 @@ def _ingest(runs: list[dict[str, Any]]) -> Iterator[str]:
         )
     yield ""
     yield (
-        "The dearest parts are Python objects made for pairs near fences, and statements of one row each "
-        "on PostgreSQL; sharing one commit among waiting requests, COPY and compiled kernels are not there "
+        "The dearest parts are Python objects made for pairs near fences, and "
+        "statements of one row each "
+        "on PostgreSQL; sharing one commit among waiting requests, COPY and "
+        "compiled kernels are not there "
         "yet."
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from flask import Blueprint, Response, request
-from nearcast.services.read_inbox import message_json
 
 from api import ping_bodies
 from api.answers import body_bytes, rfc3339
@@ -22,6 +21,7 @@ from geo.matching.pings import Outcome
 from geo.matching.presence import Transition
 from nearcast.services.ids import public
 from nearcast.services.manage_workspace import Scope
+from nearcast.services.read_inbox import message_json
 from nearcast.services.take_pings import RawPings, Receipt, match_only, take_pings
 from nearcast.store import workspaces
 from nearcast.store.engine import in_transaction, reading
