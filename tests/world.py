@@ -174,7 +174,7 @@ class World:
         )
 
     def visits(self) -> list[tuple[str, int, float, float, int, int]]:
-        """(device key, fence, arrived, left, fixes, p_sum) as a reader sees them; minutes after START."""
+        """(device key, fence, arrived, left, fixes, p_sum) as readers see them; minutes after START."""
         newest = (
             (presence.c.device_id == visit.c.device_id)
             & (presence.c.fence_id == visit.c.fence_id)
