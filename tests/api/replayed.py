@@ -23,9 +23,9 @@ def replayed(url: str) -> Iterator[tuple[World, FlaskClient, House]]:
     house.clock.saw(START_MS - 60 * MIN)
     world = World(house.engine, house.clock)
     app = create_app(house)
-    from api.routes import clicks, inbox, reports, visits  # routes are read after `create_app`
+    from api.routes import clicks, explain, inbox, reports, visits  # routes are read after `create_app`
 
-    for module in (inbox, clicks, reports, visits):
+    for module in (inbox, clicks, reports, explain, visits):
         if module.bp.name not in app.blueprints:
             app.register_blueprint(module.bp)
     client = app.test_client()
