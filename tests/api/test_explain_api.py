@@ -62,12 +62,16 @@ def test_a_worked_out_reason_says_how_far_and_never_where(doors: Doors) -> None:
 
 
 def test_a_visit_that_goes_on_is_named(doors: Doors) -> None:
-    world, client, path = doors
-    world.post([{"who": "a", "ad_id": "ab-1", "at": GANGNAM, "min": 26 * 60 + n} for n in range(2)])
-    found = client.get(f"{path}?device_id=a&at=2026-11-22T23:00:00Z").json
-    assert found["reason"] == "no_trigger"
-    found = client.get(f"{path}?device_id=a").json
-    assert found["reason"] == "frequency_capped"
+    world, client, _ = doors
+    later = world.campaign(targeting={"fence_ids": [1]})
+    world.post([{"who": "a", "ad_id": "ab-1", "at": GANGNAM, "min": 10}])
+    found = client.get(f"/v1/campaigns/cmp_{later}/explain?device_id=a").json
+    assert (found["reason"], found["because"]) == ("no_trigger", "inside_before")
+    assert found["visit"] == {
+        "fence": {"id": "fnc_1", "name": "강남점"},
+        "arrived": "2026-11-23T00:03:00.000Z",
+        "left": "2026-11-23T00:10:00.000Z",
+    }
 
 
 @pytest.mark.parametrize(
