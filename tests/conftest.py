@@ -34,6 +34,11 @@ DATABASES = ["sqlite", "postgresql"]
 PUBLIC_URL = "http://nearcast.test"
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: packed ones hold the time, and two workers must agree."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A running PostgreSQL. Without its programs: skipped loudly, in CI a failure."""
