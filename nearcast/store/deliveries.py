@@ -100,31 +100,18 @@ class Attempt:
 
 
 def lease(conn: sa.Connection, *, now_ms: int, limit: int, lease_ms: int) -> list[Lease]:
-    """Take webhook deliveries that are due, the longest due first; whatever is over by now expires.
+    """Take webhook deliveries that are due, the longest due first; those that are over by now expire.
 
     Due are queued ones, and those whose worker let its lease run out. An expired one that was leased
     and never recorded may have been sent: it becomes `uncertain`.
     """
-    _expire(conn, now_ms)
-    due = (
-        sa.select(delivery.c.id)
-        .where(_due(now_ms), delivery.c.expires_ms > now_ms)
-        .order_by(delivery.c.not_before_ms, delivery.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # SQLite, with its one writer, leaves this out
-        .cte("due")  # read once; as a plain subquery PostgreSQL may run it again and take too many
-    )
-    taken = conn.execute(
-        sa.update(delivery)
-        .where(delivery.c.id.in_(sa.select(due.c.id)))
-        .values(
-            state=DeliveryState.LEASED.value,
-            lease_until_ms=now_ms + lease_ms,
-            attempts=delivery.c.attempts + 1,
-        )
-        .returning(delivery.c.id)
-    )
-    return _leases(conn, list(taken.scalars()))
+    _reclaim(conn, now_ms)
+    while taken := _take(conn, now_ms=now_ms, limit=limit, lease_ms=lease_ms):
+        leased = [serial for serial, state in taken if state == DeliveryState.LEASED]
+        _give_back(conn, [serial for serial, state in taken if state == DeliveryState.EXPIRED])
+        if leased:
+            return _leases(conn, leased)
+    return []
 
 
 def record(conn: sa.Connection, held: Lease, attempt: Attempt) -> bool:
@@ -168,7 +155,8 @@ def record(conn: sa.Connection, held: Lease, attempt: Attempt) -> bool:
 
 def waiting(conn: sa.Connection, now_ms: int) -> int:
     """How many webhook deliveries are due or expired by now."""
-    query = sa.select(sa.func.count()).select_from(delivery).where(_due(now_ms))
+    due = (_QUEUED & (delivery.c.not_before_ms <= now_ms)) | _abandoned(now_ms)
+    query = sa.select(sa.func.count()).select_from(delivery).where(due)
     return conn.execute(query).scalar_one()
 
 
@@ -230,26 +218,59 @@ def attempts_of(conn: sa.Connection, delivery_id: int) -> list[Mapping[str, Any]
 # --- inside -----------------------------------------------------------------------------------------
 
 
-def _due(now_ms: int) -> sa.ColumnElement[bool]:
-    queued = delivery.c.state == DeliveryState.QUEUED.value
-    abandoned = (delivery.c.state == DeliveryState.LEASED.value) & (delivery.c.lease_until_ms <= now_ms)
-    webhooks = delivery.c.channel == Channel.WEBHOOK.value
-    return webhooks & (delivery.c.not_before_ms <= now_ms) & (queued | abandoned)
+_WEBHOOKS = delivery.c.channel == Channel.WEBHOOK.value
+_QUEUED = _WEBHOOKS & (delivery.c.state == DeliveryState.QUEUED.value)
 
 
-def _expire(conn: sa.Connection, now_ms: int) -> None:
-    over = _due(now_ms) & (delivery.c.expires_ms <= now_ms)
-    queued = delivery.c.state == DeliveryState.QUEUED.value
-    gone = conn.execute(
+def _reclaim(conn: sa.Connection, now_ms: int) -> None:
+    """Leases that ran out: their worker is dead or stuck, and the message is anybody's again."""
+    conn.execute(
         sa.update(delivery)
-        .where(over)
+        .where(_abandoned(now_ms))
         .values(
-            state=sa.case((queued, DeliveryState.EXPIRED.value), else_=DeliveryState.UNCERTAIN.value),
-            state_reason=sa.case((queued, delivery.c.state_reason), else_=LEASE_LOST),
+            state=sa.case(
+                (delivery.c.expires_ms <= now_ms, DeliveryState.UNCERTAIN.value),
+                else_=DeliveryState.QUEUED.value,
+            ),
+            state_reason=LEASE_LOST,
+        )
+    )
+
+
+def _abandoned(now_ms: int) -> sa.ColumnElement[bool]:
+    leased = delivery.c.state == DeliveryState.LEASED.value
+    return _WEBHOOKS & leased & (delivery.c.lease_until_ms <= now_ms)
+
+
+def _take(
+    conn: sa.Connection, *, now_ms: int, limit: int, lease_ms: int
+) -> list[tuple[int, DeliveryState]]:
+    """Lease the head of the queue, or let it expire: one statement along one index."""
+    due = (
+        sa.select(delivery.c.id)
+        .where(_QUEUED, delivery.c.not_before_ms <= now_ms)
+        .order_by(delivery.c.not_before_ms, delivery.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # SQLite, with its one writer, leaves this out
+        .cte("due")  # read once; as a plain subquery PostgreSQL may run it again and take too many
+    )
+    over = delivery.c.expires_ms <= now_ms
+    rows = conn.execute(
+        sa.update(delivery)
+        .where(delivery.c.id.in_(sa.select(due.c.id)))
+        .values(
+            state=sa.case(
+                # the worker that lost it may have sent it
+                (over & (delivery.c.state_reason == LEASE_LOST), DeliveryState.UNCERTAIN.value),
+                (over, DeliveryState.EXPIRED.value),
+                else_=DeliveryState.LEASED.value,
+            ),
+            lease_until_ms=now_ms + lease_ms,
+            attempts=delivery.c.attempts + sa.case((over, 0), else_=1),
         )
         .returning(delivery.c.id, delivery.c.state)
-    ).all()
-    _give_back(conn, [row.id for row in gone if row.state == DeliveryState.EXPIRED.value])
+    )
+    return [(row.id, DeliveryState(row.state)) for row in rows]
 
 
 def _give_back(conn: sa.Connection, delivery_ids: Sequence[int]) -> None:

@@ -263,6 +263,17 @@ def test_one_that_was_leased_and_never_recorded_is_uncertain(outbox: Outbox) -> 
     assert outbox.row(serial)["state"] == "sent"
 
 
+def test_one_whose_lease_was_lost_may_have_been_sent_before_it_expires(outbox: Outbox) -> None:
+    first, second = outbox.add(2)
+    outbox.take_slot(taken_ms=NOW)
+    outbox.lease(limit=2)
+    outbox.lease(NOW + LEASE, limit=1)  # both leases have run out; only one is taken over
+    assert (outbox.row(first)["state"], outbox.row(second)["state"]) == ("leased", "queued")
+    assert outbox.lease(NOW + HOUR, limit=2) == []
+    assert (outbox.row(first)["state"], outbox.row(second)["state"]) == ("uncertain", "uncertain")
+    assert outbox.slots() == 1
+
+
 @pytest.mark.parametrize("state", ["failed", "dead", "cancelled"])
 def test_what_comes_to_nothing_gives_its_own_slot_back(outbox: Outbox, state: str) -> None:
     outbox.add()
