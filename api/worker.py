@@ -18,8 +18,9 @@ import structlog
 from nearcast.channels.base import Channel
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import run_campaigns, send_messages
+from nearcast.store import campaigns, deliveries, ping_log
 from nearcast.store.deliveries import Attempt, Lease
-from nearcast.store.engine import Conflict, in_transaction
+from nearcast.store.engine import Conflict, in_transaction, reading
 
 if TYPE_CHECKING:
     from api.wiring import House
@@ -81,15 +82,18 @@ class _Round:
                 stop.wait(DATABASE_PAUSE_S)
 
     def _take_more(self) -> int:
-        """Move campaigns by the clock, then lease as many as there is room for."""
-        now_ms, engine = self.house.clock.now_ms(), self.house.engine
+        """Move campaigns by the clock, then lease as many as there is room for.
+
+        Both look first and write only where there is something to write: an idle worker never stands
+        in the way of pings.
+        """
+        engine = self.house.engine
         if time.monotonic() - self.ticked >= TICK_S:
             self.ticked = time.monotonic()
-            moved = in_transaction(engine, lambda conn: run_campaigns.tick(conn, now_ms))
-            for campaign_id, state in moved:
-                self.log.info("campaign_moved", campaign=campaign_id, to=state.value)
+            self._tick()
+        now_ms = self.house.clock.now_ms()
         room = MAX_IN_FLIGHT - len(self.flying)
-        if room <= 0:
+        if room <= 0 or not reading(engine, lambda conn: deliveries.any_waiting(conn, now_ms)):
             return 0
         leased = in_transaction(
             engine, lambda conn: send_messages.lease(conn, now_ms=now_ms, limit=room)
@@ -97,6 +101,16 @@ class _Round:
         for held in leased:
             self.flying[self.pool.submit(self._send, held)] = held
         return len(leased)
+
+    def _tick(self) -> None:
+        engine, clock = self.house.engine, self.house.clock
+        if self.house.settings.clock == "replay":
+            clock.saw(reading(engine, ping_log.newest_ms))  # pings of other processes move it
+        now_ms = clock.now_ms()
+        if not reading(engine, lambda conn: campaigns.due(conn, now_ms)):
+            return
+        for campaign_id, state in in_transaction(engine, lambda conn: run_campaigns.tick(conn, now_ms)):
+            self.log.info("campaign_moved", campaign=campaign_id, to=state.value)
 
     def _send(self, held: Lease) -> Attempt:
         return send_messages.hand_over(

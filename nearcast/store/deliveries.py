@@ -155,9 +155,13 @@ def record(conn: sa.Connection, held: Lease, attempt: Attempt) -> bool:
 
 def waiting(conn: sa.Connection, now_ms: int) -> int:
     """How many webhook deliveries are due or expired by now."""
-    due = (_QUEUED & (delivery.c.not_before_ms <= now_ms)) | _abandoned(now_ms)
-    query = sa.select(sa.func.count()).select_from(delivery).where(due)
+    query = sa.select(sa.func.count()).select_from(delivery).where(_due(now_ms))
     return conn.execute(query).scalar_one()
+
+
+def any_waiting(conn: sa.Connection, now_ms: int) -> bool:
+    """Whether there is anything to lease or to expire; an idle worker asks often, so it only reads."""
+    return conn.execute(sa.select(sa.exists().where(_due(now_ms)))).scalar_one()
 
 
 # --- inbox and clicks -------------------------------------------------------------------------------
@@ -235,6 +239,10 @@ def _reclaim(conn: sa.Connection, now_ms: int) -> None:
             state_reason=LEASE_LOST,
         )
     )
+
+
+def _due(now_ms: int) -> sa.ColumnElement[bool]:
+    return (_QUEUED & (delivery.c.not_before_ms <= now_ms)) | _abandoned(now_ms)
 
 
 def _abandoned(now_ms: int) -> sa.ColumnElement[bool]:

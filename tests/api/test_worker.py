@@ -184,6 +184,17 @@ def test_the_clock_moves_campaigns_while_the_worker_runs(house: House) -> None:
     assert reading(house.engine, lambda conn: conn.execute(query).scalar_one()) == "ended"
 
 
+def test_a_replay_clock_follows_the_pings_of_other_processes(
+    house: House, receiver: Receiver, sqlite_url: str
+) -> None:
+    other = build(Settings(database_url=sqlite_url, clock="replay", allow_private_targets=True))
+    _told(house, receiver.url, 2)
+    assert other.clock.now_ms() < START_MS
+    assert worker.run(other, stop=threading.Event(), once=True) == 2
+    assert other.clock.now_ms() == START_MS
+    other.engine.dispose()
+
+
 def test_the_log_is_json_and_knows_no_person_and_no_place(
     house: House, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
