@@ -67,6 +67,14 @@ def answer_once(
         raise
 
 
+def forget_answers(conn: sa.Connection, *, now_ms: int) -> int:
+    """Drop the answers that are kept no longer; the worker calls it now and then.
+
+    Returns how many keys were forgotten. `now_ms` is the wall's time, as in `answer_once`.
+    """
+    return idempotency.forget(conn, before_ms=now_ms - KEPT_MS)
+
+
 def _claim(
     conn: sa.Connection, workspace_id: int, key: str, request_digest: bytes, now_ms: int
 ) -> Claim | Answer:

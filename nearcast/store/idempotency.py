@@ -44,5 +44,11 @@ def release(conn: sa.Connection, *, workspace_id: int, key: str, claimed_ms: int
     conn.execute(sa.delete(idempotency).where(held))
 
 
+def forget(conn: sa.Connection, *, before_ms: int) -> int:
+    """Drop what was claimed before an instant; returns how many keys are free again."""
+    statement = sa.delete(idempotency).where(idempotency.c.created_ms < before_ms)
+    return conn.execute(statement).rowcount
+
+
 def _is(workspace_id: int, key: str) -> sa.ColumnElement[bool]:
     return (idempotency.c.workspace_id == workspace_id) & (idempotency.c.key == key)

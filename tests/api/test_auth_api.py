@@ -16,17 +16,23 @@ from tests.api.doors import AD_ID, GANGNAM, key
 BODY = {"name": "a", **GANGNAM}
 
 
-@pytest.mark.parametrize(
-    "header",
-    [None, "", "Bearer", "Bearer ", "Basic abc", "nck_x", "Bearer nck_unknown", "Bearer \xff\xfe"],
-)
-def test_without_a_living_key_nothing_opens(client: FlaskClient, header: str | None) -> None:
-    stranger = create_app(client.application.extensions["nearcast"]).test_client()
-    headers = {} if header is None else {"Authorization": header}
-    answer = stranger.get("/v1/fences", headers=headers)
+def test_without_a_living_key_nothing_opens(client: FlaskClient) -> None:
+    for header in [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic abc",
+        "nck_x",
+        "Bearer nck_unknown",
+        "Bearer \xff\xfe",
+    ]:
+        stranger = create_app(client.application.extensions["nearcast"]).test_client()
+        headers = {} if header is None else {"Authorization": header}
+        answer = stranger.get("/v1/fences", headers=headers)
 
-    assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_a_stranger_learns_nothing_about_its_body(client: FlaskClient) -> None:

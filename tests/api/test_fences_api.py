@@ -80,9 +80,8 @@ def test_the_bounds_of_a_radius_belong_to_it(
         assert pointers(answer) == {"/radius_m": code}
 
 
-@pytest.mark.parametrize(
-    ("body", "faults"),
-    [
+def test_every_fault_of_a_body_is_named_by_its_pointer(client: FlaskClient) -> None:
+    for body, faults in [
         ({}, {"/name": "required"}),
         ({"name": "x"}, {"/geometry": "required"}),
         ({"name": "x", **GANGNAM, "geometry": SQUARE}, {"/geometry": "ambiguous_shape"}),
@@ -118,16 +117,12 @@ def test_the_bounds_of_a_radius_belong_to_it(
         ),
         ({"name": "x", **GANGNAM, "dwell_after_s": 0}, {"/dwell_after_s": "greater_than_equal"}),
         ({"name": "x", **GANGNAM, "dwell_after_s": 10**30}, {"/dwell_after_s": "less_than_equal"}),
-    ],
-)
-def test_every_fault_of_a_body_is_named_by_its_pointer(
-    client: FlaskClient, body: dict, faults: dict[str, str]
-) -> None:
-    answer = client.post("/v1/fences", json=body)
+    ]:
+        answer = client.post("/v1/fences", json=body)
 
-    assert answer.status_code == 422
-    assert answer.mimetype == "application/problem+json"
-    assert pointers(answer) == faults
+        assert answer.status_code == 422
+        assert answer.mimetype == "application/problem+json"
+        assert pointers(answer) == faults
 
 
 def test_a_crossed_outline_is_refused_with_its_place_and_a_proposal_that_may_be_accepted(
@@ -239,11 +234,9 @@ def test_a_deleted_fence_is_gone(client: FlaskClient) -> None:
     assert client.get("/v1/fences").json["total"] == 0
 
 
-@pytest.mark.parametrize(
-    "fence", ["fnc_9999", "fnc_", "fnc_x", "grp_1", "fnc_²", "fnc_" + "9" * 5000, "-1"]
-)
-def test_an_id_of_nothing_is_404(client: FlaskClient, fence: str) -> None:
-    assert client.get(f"/v1/fences/{fence}").status_code == 404
+def test_an_id_of_nothing_is_404(client: FlaskClient) -> None:
+    for fence in ["fnc_9999", "fnc_", "fnc_x", "grp_1", "fnc_²", "fnc_" + "9" * 5000, "-1"]:
+        assert client.get(f"/v1/fences/{fence}").status_code == 404
 
 
 def test_pages_go_through_all_fences_once(client: FlaskClient) -> None:
@@ -262,9 +255,8 @@ def test_pages_go_through_all_fences_once(client: FlaskClient) -> None:
     assert totals == {7}
 
 
-@pytest.mark.parametrize(
-    ("query", "pointer"),
-    [
+def test_a_query_that_cannot_be_read_is_refused_by_name(client: FlaskClient) -> None:
+    for query, pointer in [
         ("limit=0", "/limit"),
         ("limit=201", "/limit"),
         ("limit=x", "/limit"),
@@ -278,15 +270,11 @@ def test_pages_go_through_all_fences_once(client: FlaskClient) -> None:
         ("near=37.5,127", "/radius_m"),
         ("near=37.5,127&radius_m=100001", "/radius_m"),
         ("colour=red", "/colour"),
-    ],
-)
-def test_a_query_that_cannot_be_read_is_refused_by_name(
-    client: FlaskClient, query: str, pointer: str
-) -> None:
-    answer = client.get(f"/v1/fences?{query}")
+    ]:
+        answer = client.get(f"/v1/fences?{query}")
 
-    assert answer.status_code == 422
-    assert list(pointers(answer)) == [pointer]
+        assert answer.status_code == 422
+        assert list(pointers(answer)) == [pointer]
 
 
 def test_fences_are_found_by_box_place_group_tag_brand_and_name(either_client: FlaskClient) -> None:

@@ -15,6 +15,7 @@ from api import problems
 from api.app import create_app
 from api.wiring import House
 from geo.errors import NearcastError
+from nearcast.services.answer_once import KEPT_MS, forget_answers
 from nearcast.store import idempotency
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import fence
@@ -35,9 +36,8 @@ def test_a_problem_has_the_members_of_rfc_9457_and_ours(client: FlaskClient) -> 
     assert (answer.json["status"], answer.json["title"]) == (404, "Not Found")
 
 
-@pytest.mark.parametrize(
-    ("data", "what"),
-    [
+def test_a_body_that_is_no_json_is_400(client: FlaskClient) -> None:
+    for data, what in [
         (b'{"name": "a", "lat": NaN}', "byte 21"),
         (b'{"name": "a"', "truncated"),
         (b'{"name": "a"} x', "(byte 1"),
@@ -52,18 +52,16 @@ def test_a_problem_has_the_members_of_rfc_9457_and_ours(client: FlaskClient) -> 
         (b'{"geometry": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "deeper than 32"),
         (b"[" * 100_000, "deeper than 32"),
         (b'{"a":' * 100_000, "deeper than 32"),
-    ],
-)
-def test_a_body_that_is_no_json_is_400(client: FlaskClient, data: bytes, what: str) -> None:
-    answer = _post(client, data)
+    ]:
+        answer = _post(client, data)
 
-    assert (answer.status_code, answer.json["code"]) == (400, "malformed_body")
-    assert what in answer.json["detail"]
+        assert (answer.status_code, answer.json["code"]) == (400, "malformed_body")
+        assert what in answer.json["detail"]
 
 
-@pytest.mark.parametrize("data", [b"[]", b"1", b"null", b'"x"', b"true"])
-def test_json_of_another_kind_is_422(client: FlaskClient, data: bytes) -> None:
-    assert _post(client, data).status_code == 422
+def test_json_of_another_kind_is_422(client: FlaskClient) -> None:
+    for data in [b"[]", b"1", b"null", b'"x"', b"true"]:
+        assert _post(client, data).status_code == 422
 
 
 def test_nesting_of_32_levels_is_read(client: FlaskClient) -> None:
@@ -220,6 +218,20 @@ def test_while_the_first_is_at_work_a_repeat_is_409_until_it_is_given_up(
 
     age(201, now_ms - 24 * 3_600_000 - 1)  # answers are kept for a day
     assert _once(client, "k1", {**BODY, "name": "tomorrow"}).status_code == 201
+
+
+def test_answers_are_forgotten_after_a_day(either_client: FlaskClient) -> None:
+    first = _once(either_client, "k1", BODY).json
+    home: House = either_client.application.extensions["nearcast"]
+    made_ms = home.clock.now_ms()
+
+    def forgotten(now_ms: int) -> int:
+        return in_transaction(home.engine, lambda conn: forget_answers(conn, now_ms=now_ms))
+
+    assert forgotten(made_ms + KEPT_MS - 60_000) == 0
+    assert _once(either_client, "k1", BODY).json == first
+    assert forgotten(made_ms + KEPT_MS + 60_000) == 1
+    assert _once(either_client, "k1", BODY).json["id"] != first["id"]
 
 
 def test_keys_belong_to_their_workspace_and_address(client: FlaskClient, house: House) -> None:

@@ -100,12 +100,12 @@ def test_a_key_says_who_calls_and_its_text_is_kept_nowhere(engine: sa.Engine) ->
     assert len(set(text.removeprefix("nck_"))) > 10
 
 
-@pytest.mark.parametrize("text", ["", "nck_", "nck_wrong", "\ud800", "x" * 10_000])
-def test_any_other_text_is_nobody(sqlite_engine: sa.Engine, text: str) -> None:
-    World(sqlite_engine)
-    _key(sqlite_engine)
-    with pytest.raises(Unauthorized):
-        _who(sqlite_engine, text)
+def test_any_other_text_is_nobody(sqlite_engine: sa.Engine) -> None:
+    for text in ["", "nck_", "nck_wrong", "\ud800", "x" * 10_000]:
+        World(sqlite_engine)
+        _key(sqlite_engine)
+        with pytest.raises(Unauthorized):
+            _who(sqlite_engine, text)
 
 
 def test_scopes_and_plans_are_required_by_name(sqlite_engine: sa.Engine) -> None:
