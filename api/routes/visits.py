@@ -102,13 +102,11 @@ def _tuple(place: list[int | str] | None) -> tuple[int | str, ...] | None:
 
 
 def _fences(conn: sa.Connection, workspace_id: int, named: str | None) -> list[int] | None:
-    """The fence that is named; an id of ours wins over the user's own."""
+    """The fence that is named: by the user's own key, else by an id of ours."""
     if named is None:
         return None
     own = fences.by_external(conn, workspace_id=workspace_id, external_ids=[named])
-    if named.startswith("fnc_") or not own:
-        return [parse("fnc", named)]
-    return [own[named].id]
+    return [own[named].id] if own else [parse("fnc", named)]
 
 
 def _devices(conn: sa.Connection, app_id: int, key: str | None) -> list[int] | None:

@@ -81,6 +81,12 @@ def test_one_person_is_asked_about(doors: Doors, query: str) -> None:
     assert doors[1].get(f"{doors[2]}?{query}").status_code == 422
 
 
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "9998-12-31T23:59:59Z"])
+def test_the_ends_of_time_can_be_asked_about(doors: Doors, at: str) -> None:
+    found = doors[1].get(f"{doors[2]}?device_id=a&at={at}").json
+    assert found["reason"] in ("campaign_not_running", "outside_period")
+
+
 def test_who_may_ask(doors: Doors) -> None:
     _, client, path = doors
     house = client.application.extensions["nearcast"]

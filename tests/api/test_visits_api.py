@@ -83,6 +83,22 @@ def test_pages(doors: Doors, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        "from=1970-01-01T00:00:00Z&to=9998-12-31T23:59:59Z",
+        "from=9998-12-31T23:59:59Z",
+        "to=1970-01-01T00:00:00Z",
+        f"cursor=after_{2**63 - 1}_{2**63 - 1}_{2**63 - 1}",
+        "cursor=after_0_0_0",
+        "device_id=%F0%9F%8E%81",
+        f"fence=fnc_{2**63 - 1}",
+    ],
+)
+def test_the_ends_of_what_can_be_asked(doors: Doors, query: str) -> None:
+    assert doors[1].get(f"/v1/visits?{query}").status_code == 200
+
+
+@pytest.mark.parametrize(
     ("query", "pointer"),
     [("limit=0", "/limit"), ("limit=201", "/limit"), ("cursor=x", "/cursor"), ("from=noon", "/from")],
 )

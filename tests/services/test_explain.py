@@ -102,7 +102,8 @@ def test_no_ping_for_three_hours(desk: Desk) -> None:
     assert desk.why(campaign_id) == (Worked.NO_TRIGGER, Because.NO_PING)
 
 
-def test_the_fix_was_so_far_off(desk: Desk) -> None:
+def test_the_fix_was_so_far_off(engine: sa.Engine) -> None:
+    desk = Desk(engine)  # on both databases
     far = desk.world.fence("역삼점", YEOKSAM)
     campaign_id = desk.campaign(aim={"fence_ids": [desk.fence_id, far]})
     desk.ping(0, north(GANGNAM, 412), accuracy_m=10.0)
