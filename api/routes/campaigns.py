@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from apiflask import APIBlueprint
 from flask import Response
-from pydantic import Field
 
-from api.answers import In, Out, Page, after, answered, cursor_to, encode, rfc3339
+from api.answers import after, answered, cursor_to, encode, rfc3339
 from api.auth import needs, principal
-from api.fields import Hours, Instant, Key, Name, Number, Whole, public_id
+from api.fields import public_id
 from api.routes.actors import author
-from api.shapes import CircleOut, GivenShape, ShapeIn, circle_out, read_shape
+from api.routes.campaign_bodies import (
+    AudienceIn,
+    AudienceOut,
+    CampaignIn,
+    CampaignOut,
+    CampaignPatch,
+    CampaignQuery,
+    CampaignsOut,
+    MessageIn,
+    MessageOut,
+    Parts,
+    PeriodIn,
+    PeriodOut,
+    PlaceOut,
+    TargetingIn,
+    TargetingOut,
+    TriggerOut,
+    WarningOut,
+)
+from api.shapes import GivenShape, circle_out, read_shape
 from api.wiring import house
-from campaigns.campaign.campaign import Channel, Frequency, HoursZone
+from campaigns.campaign.campaign import Frequency, HoursZone
 from campaigns.campaign.life import MOVES, State
 from campaigns.people.identity import normal_ad_id
 from geo.fences.shapes import to_geojson
 from nearcast.services import manage_workspace, run_campaigns
-from nearcast.services.check_campaigns import MAX_AD_IDS, MAX_BODY
 from nearcast.services.errors import FieldError, Invalid, NotFound
 from nearcast.services.ids import parse, public
 from nearcast.services.run_campaigns import TARGET_OF_MOVE
@@ -28,183 +45,9 @@ from nearcast.store import campaigns, fences
 from nearcast.store.engine import reading
 from nearcast.store.fences import StoredFence
 
-MAX_FENCES = 1_000
-MAX_PRIORITY = 1_000
-MAX_ADDITIONAL_DAYS = 365
-MAX_DWELL_S = 7 * 86_400
 _WARNINGS = {"not_tested": "This campaign was never in test; a test id would have shown its message."}
 
 bp = APIBlueprint("campaigns", __name__, url_prefix="/v1", tag="Campaigns")
-
-
-class TargetingIn(In):
-    """Where: fences, groups, tags and a shape given here; any of them will do (OR)."""
-
-    fence_ids: Annotated[list[str], Field(max_length=MAX_FENCES)] = Field(default_factory=list)
-    groups: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
-    tags: Annotated[list[Key], Field(max_length=100)] = Field(default_factory=list)
-    shape: ShapeIn | None = None
-
-
-class PeriodIn(In):
-    """When: from `start` until before `end`."""
-
-    start: Instant | None = None
-    end: Instant | None = None
-
-
-class TriggerIn(In):
-    """What happens: somebody enters, or stays for `after_s` seconds."""
-
-    kind: Literal["enter", "dwell"] = "enter"
-    after_s: Annotated[Whole | None, Field(ge=1, le=MAX_DWELL_S)] = None
-
-
-class AudienceIn(In):
-    """Who: everyone, or the phones with these ad ids."""
-
-    kind: Literal["everyone", "ad_ids"] = "everyone"
-    ad_ids: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_AD_IDS)] = Field(
-        default_factory=list
-    )
-
-
-class MessageIn(In):
-    """What is said: by the app's inbox, by a signed webhook, or nothing but a count."""
-
-    channel: Channel | None = None
-    title: Annotated[str, Field(max_length=200, description="26 characters, an emoji is 2")] = ""
-    body: Annotated[str, Field(max_length=MAX_BODY)] = ""
-    image: Annotated[str | None, Field(max_length=2_048)] = None
-    link: Annotated[str | None, Field(max_length=2_048)] = None
-    webhook_id: str | None = None
-
-
-class _Parts(In):
-    """The parts of a campaign; a draft may lack any."""
-
-    targeting: TargetingIn | None = None
-    period: PeriodIn | None = None
-    time_zone: Annotated[str | None, Field(max_length=64)] = None
-    hours: Hours | None = None
-    hours_zone: HoursZone | None = None
-    trigger: TriggerIn | None = None
-    audience: AudienceIn | None = None
-    frequency: Frequency | None = None
-    least_p: Annotated[Number | None, Field(ge=0, le=1)] = None
-    priority: Annotated[Whole | None, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = None
-    additional_days: Annotated[Whole | None, Field(ge=0, le=MAX_ADDITIONAL_DAYS)] = None
-    message: MessageIn | None = None
-
-
-class CampaignIn(_Parts):
-    """A new draft."""
-
-    name: Name
-    app: Key | None = None
-
-
-class CampaignPatch(_Parts):
-    """What changes of a campaign; what is left out stays, null is the default again."""
-
-    name: Name | None = None
-
-
-class PlaceOut(Out):
-    """A shape given inside the campaign."""
-
-    fence_id: str
-    geometry: dict[str, Any]
-    circle: CircleOut | None
-
-
-class TargetingOut(Out):
-    """Where."""
-
-    fence_ids: list[str]
-    groups: list[str]
-    tags: list[str]
-    shape: PlaceOut | None
-
-
-class PeriodOut(Out):
-    """When."""
-
-    start: str | None
-    end: str | None
-
-
-class TriggerOut(Out):
-    """What happens."""
-
-    kind: str
-    after_s: int | None
-
-
-class AudienceOut(Out):
-    """Who."""
-
-    kind: str
-    ad_ids: list[str]
-
-
-class MessageOut(Out):
-    """What is said."""
-
-    channel: str | None
-    title: str
-    body: str
-    image: str | None
-    link: str | None
-    webhook_id: str | None
-
-
-class WarningOut(Out):
-    """Something to know that stops nothing."""
-
-    code: str
-    message: str
-
-
-class CampaignOut(Out):
-    """A campaign as it is."""
-
-    id: str
-    app: str
-    name: str
-    state: str
-    allowed: Annotated[list[str], Field(description="the states it may be moved to by hand")]
-    version: int
-    targeting: TargetingOut
-    period: PeriodOut
-    time_zone: str
-    hours: dict[str, list[str]] | None
-    hours_zone: str
-    trigger: TriggerOut
-    audience: AudienceOut
-    frequency: str
-    least_p: float
-    priority: int
-    additional_days: int
-    message: MessageOut
-    warnings: list[WarningOut]
-    created_at: str
-    updated_at: str
-
-
-class CampaignsOut(Out):
-    """A page of campaigns, the newest first."""
-
-    items: list[CampaignOut]
-    total: int
-    next_cursor: str | None
-
-
-class CampaignQuery(Page):
-    """Which campaigns a list shows."""
-
-    state: State | None = None
-    app: str | None = None
 
 
 @bp.get("/campaigns")
@@ -344,7 +187,7 @@ def copy_campaign(campaign_id: str) -> Response:
 # --- in ---------------------------------------------------------------------------------------------
 
 
-def _parts(body: _Parts) -> dict[str, Any]:
+def _parts(body: Parts) -> dict[str, Any]:
     """The parts that were given, as a campaign's body keeps them."""
     said = body.model_fields_set
     plain = ("time_zone", "hours", "hours_zone", "frequency", "least_p", "priority", "additional_days")
@@ -408,7 +251,7 @@ def _serial(kind: str, text: str, pointer: str) -> int:
         raise Invalid(errors=[fault]) from error
 
 
-def _place(body: _Parts) -> GivenShape | None:
+def _place(body: Parts) -> GivenShape | None:
     if body.targeting is None or body.targeting.shape is None:
         return None
     bound = house().settings.max_radius_m
