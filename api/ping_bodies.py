@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 
 from api.problems import BodyTooLarge, MalformedBody
 from campaigns.people.identity import Identity, identify
-from geo.matching.pings import PingReason, Platform
+from geo.matching.pings import Ints, PingReason, Platform
 from nearcast.services.clocks import Clock
 from nearcast.services.take_pings import RawPings
 
@@ -91,6 +91,8 @@ _strict_batch = msgspec.json.Decoder(_StrictBatch)
 _raw_batch = msgspec.json.Decoder(_RawBatch)
 _one = msgspec.json.Decoder(PingIn)
 _keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NUL = b"\\u0000"
+_FAR_MS = 1 << 62
 _KNOWN = frozenset(PingIn.__struct_fields__)
 
 
@@ -111,13 +113,17 @@ def unpacked(body: bytes, encoding: str) -> bytes:
 
 
 def _gunzip(packed: bytes) -> bytes:
-    unpack = zlib.decompressobj(wbits=31)
-    try:
-        body = unpack.decompress(packed, MAX_BODY_BYTES + 1)
-    except zlib.error as error:
-        raise MalformedBody(f"The gzip body is damaged: {error}.") from error
-    if not unpack.eof and len(body) <= MAX_BODY_BYTES:
-        raise MalformedBody("The gzip body ends too early; was it cut on the way?")
+    """All members, one after the other, up to one byte over the limit."""
+    body = b""
+    while packed and len(body) <= MAX_BODY_BYTES:
+        unpack = zlib.decompressobj(wbits=31)
+        try:
+            body += unpack.decompress(packed, MAX_BODY_BYTES + 1 - len(body))
+        except zlib.error as error:
+            raise MalformedBody(f"The gzip body is damaged: {error}.") from error
+        if not unpack.eof and len(body) <= MAX_BODY_BYTES:
+            raise MalformedBody("The gzip body ends too early; was it cut on the way?")
+        packed = unpack.unused_data
     return body
 
 
@@ -131,6 +137,8 @@ def decode(body: bytes, mimetype: str) -> Decoded:
     if mimetype == NDJSON:
         lines = [line for line in body.split(b"\n") if line.strip()]
         return _decode_items([msgspec.Raw(line) for line in lines])
+    if _NUL in body:
+        return _decode_loosely(body)
     try:
         return Decoded(items=_bounded(_strict_batch.decode(body).pings))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -159,13 +167,26 @@ def _decode_items(raws: Sequence[msgspec.Raw]) -> Decoded:
     items: list[PingIn | None] = []
     for index, raw in enumerate(_bounded(raws)):
         try:
-            items.append(_one.decode(raw))
+            items.append(_without_nul(_one.decode(raw)))
             decoded.unknown.update(_keys.decode(raw).keys() - _KNOWN)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             items.append(None)
             decoded.faults[index] = str(error)
     decoded.items = items
     return decoded
+
+
+def _without_nul(item: PingIn) -> PingIn:
+    """Text that a database cannot keep is refused with its item."""
+    for name in ("device_id", "ad_id", "user_id", "ping_id", "app"):
+        if "\0" in (getattr(item, name) or ""):
+            raise msgspec.ValidationError(f"NUL character - at `$.{name}`")
+    return item
+
+
+def on_earth(item: PingIn) -> bool:
+    """Whether the coordinates are a place at all."""
+    return abs(item.lat) <= 90 and abs(item.lng) <= 180
 
 
 def _bounded(items: Sequence[T]) -> Sequence[T]:
@@ -191,15 +212,16 @@ def columns(
     at_ms = np.array(
         [now_ms if item.at is None else (item.at - _EPOCH) // _MS for item in filled], np.int64
     )
+    who = [_who(item) for item in filled]
     return RawPings(
-        who=[_who(item) for item in filled],
+        who=who,
         lon=np.array([item.lng for item in filled], np.float64),
         lat=np.array([item.lat for item in filled], np.float64),
         accuracy_m=np.array(
             [np.nan if item.accuracy_m is None else item.accuracy_m for item in filled], np.float64
         ),
         at_ms=at_ms,
-        now_ms=clock.as_seen(at_ms),
+        now_ms=clock.as_seen(_seen_ms(at_ms, who, refused)),
         platform=np.array(
             [_PLATFORMS.get((item.platform or "").lower(), Platform.ANDROID) for item in filled],
             np.int8,
@@ -207,6 +229,12 @@ def columns(
         mocked=np.array([item.mocked for item in filled], bool),
         refused=refused,
     )
+
+
+def _seen_ms(at_ms: Ints, who: Sequence[Identity], refused: Mapping[int, PingReason]) -> Ints:
+    """The instants that may move a replay clock: those of pings that somebody sent."""
+    taken = [row not in refused and who[row].key is not None for row in range(len(who))]
+    return np.where(taken, at_ms, at_ms.min(initial=_FAR_MS))
 
 
 def warnings(decoded: Decoded) -> list[str]:

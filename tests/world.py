@@ -142,7 +142,7 @@ class World:
                 raw,
                 app_id=self.app_id,
                 snapshot=snapshot,
-                recent=self.recent,
+                recent=self.recent.catch_up(conn),
                 key_holds_consent=True,
                 backfill=backfill,
             ),

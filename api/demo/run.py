@@ -280,7 +280,7 @@ def _take(house: House, raw: RawPings, app_id: int, snapshot: Snapshot) -> Recei
             raw,
             app_id=app_id,
             snapshot=snapshot,
-            recent=house.recent,
+            recent=house.recent.catch_up(conn),
             key_holds_consent=True,
         ),
     )

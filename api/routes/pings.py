@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request
 from api import ping_bodies
 from api.answers import body_bytes, rfc3339
 from api.auth import Principal, needs, principal
-from api.ping_bodies import Decoded, PingBatch, PingIn
+from api.ping_bodies import Decoded, PingBatch, PingIn, on_earth
 from api.wiring import House, house
 from campaigns.deciding.snapshot import Snapshot
 from geo.matching.pings import Outcome
@@ -127,7 +127,7 @@ def post_context() -> Response:
     """Match pings without keeping anything."""
     home, who = house(), principal()
     decoded = _decoded()
-    readable = [row for row, item in enumerate(decoded.items) if item is not None]
+    readable = [row for row, item in enumerate(decoded.items) if item is not None and on_earth(item)]
     raw = ping_bodies.columns(decoded, readable, clock=home.clock)
     snapshot = home.snapshots.current(who.workspace_id, now_ms=home.clock.now_ms())
     hits, judged = match_only(raw, snapshot)
@@ -142,7 +142,8 @@ def post_context() -> Response:
         )
         for ping, fence, verdict, p, rim_m in zip(*(c.tolist() for c in columns), strict=True)
     ]
-    unreadable = [f"item {row} left out: {fault}" for row, fault in decoded.faults.items()]
+    lost = dict.fromkeys(set(range(len(decoded.items))) - set(readable), "it lies outside the world")
+    unreadable = [f"item {n} left out: {why}" for n, why in sorted((lost | decoded.faults).items())]
     out = ContextOut(matches=matches, warnings=unreadable + ping_bodies.warnings(decoded))
     return Response(_answer.encode(out), mimetype="application/json")
 
@@ -220,13 +221,14 @@ def _take(
     """All apps of a request in one transaction: a batch is applied whole or not at all."""
 
     def verb(conn: sa.Connection) -> list[Receipt]:
+        recent = home.recent.catch_up(conn)
         return [
             take_pings(
                 conn,
                 batch.raw,
                 app_id=batch.app_id,
                 snapshot=snapshot,
-                recent=home.recent,
+                recent=recent,
                 key_holds_consent=who.holds_location_consent,
                 backfill=backfill,
             )

@@ -85,8 +85,10 @@ def candidates(
     transitions: Iterable[Transition],
     people: Mapping[int, tuple[str, str | None]],
     now_ms: Mapping[int, int],
+    *,
+    app_id: int,
 ) -> Iterator[Candidate]:
-    """Every transition × the campaigns that listen to its fence and kind, in the period.
+    """Every transition × the app's campaigns that listen to its fence and kind, in the period.
 
     Args:
         people: device → (person, ad id).
@@ -98,6 +100,8 @@ def candidates(
         person, ad_id = people[transition.device]
         for campaign in snapshot.listeners.get(transition.fence_id, ()):
             start_ms, end_ms = campaign.period_ms
+            if campaign.app_id != app_id:
+                continue  # fences are the workspace's, campaigns an app's (product W2)
             if _listens(campaign, transition) and start_ms <= transition.at_ms < end_ms:
                 candidate = Candidate(
                     transition=transition,

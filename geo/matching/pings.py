@@ -99,16 +99,18 @@ class Admission:
 
     Attributes:
         outcome: `Outcome` codes (int8), one per ping.
+        held: rows kept apart (mocked, null island, too coarse), also where they come again.
         reason: ping row → reason; rows without an entry were taken.
     """
 
     outcome: NDArray[np.int8]
+    held: Bools
     reason: dict[int, PingReason]
 
     @property
     def counts(self) -> Bools:
         """Rows whose fix counts for visits: accepted, late or seen before."""
-        return (self.outcome != Outcome.REJECTED) & (self.outcome != Outcome.QUARANTINED)
+        return (self.outcome != Outcome.REJECTED) & ~self.held
 
 
 def admit(
@@ -116,6 +118,7 @@ def admit(
     *,
     refused: dict[int, PingReason],
     repeated: Bools,
+    is_test: Bools,
     staleness_ms: int,
     amend_horizon_ms: int,
 ) -> Admission:
@@ -124,6 +127,7 @@ def admit(
     Args:
         refused: rows rejected before (identity, consent, a malformed item), with their reason.
         repeated: rows known to have been taken before: same device, instant and place.
+        is_test: rows of registered test ids, which are never quarantined (product P8).
         staleness_ms: older than this by the clock is late: counts for visits, never sends.
         amend_horizon_ms: older than this is rejected; exactly that old is still taken.
     """
@@ -131,18 +135,19 @@ def admit(
     for mask, why in _rejections(pings, amend_horizon_ms):
         for row in np.flatnonzero(mask).tolist():
             reason.setdefault(row, why)
+    rejected = set(reason)
     outcome = np.full(len(pings), Outcome.ACCEPTED, np.int8)
     outcome[pings.now_ms - pings.at_ms > staleness_ms] = Outcome.LATE
-    held = _quarantines(pings)
-    for mask, _ in held:
-        outcome[mask] = Outcome.QUARANTINED
-    outcome[repeated] = Outcome.DUPLICATE
-    if reason:
-        outcome[list(reason)] = Outcome.REJECTED
-    for mask, why in held:
-        for row in np.flatnonzero(mask & (outcome == Outcome.QUARANTINED)).tolist():
+    held = np.zeros(len(pings), bool)
+    for mask, why in _quarantines(pings):
+        for row in np.flatnonzero(mask & ~is_test & ~repeated).tolist():
             reason.setdefault(row, why)
-    return Admission(outcome=outcome, reason=reason)
+        held |= mask & ~is_test
+    outcome[held] = Outcome.QUARANTINED
+    outcome[repeated] = Outcome.DUPLICATE
+    if rejected:
+        outcome[list(rejected)] = Outcome.REJECTED
+    return Admission(outcome=outcome, held=held, reason=reason)
 
 
 def _rejections(pings: Pings, amend_horizon_ms: int) -> list[tuple[Bools, PingReason]]:

@@ -203,6 +203,12 @@ def _go_in(
 
 
 def _go_out(live: Live, fix: Fix, policy: PresencePolicy, events: list[Event]) -> Live:
+    heard_ms = max(live.left_ms, live.run.last_ms if live.run.fixes else 0)
+    if fix.at_ms - heard_ms > policy.gap_s * 1000:  # undecided fixes bridge no silence
+        if fix.fresh and live.told_ms >= 0:
+            silent = Event(Kind.EXIT, fix, live.left_ms, live.arrived_ms, cause=Cause.SILENCE)
+            events.append(silent)
+        return replace(live, inside=False, run=_broken(fix))
     run = _extend(live.run, fix, policy) if fix.verdict < 0 else _broken(fix)
     span_ms = run.last_ms - run.first_ms
     left = run.far >= 2 or (run.fixes >= policy.exit_fixes and span_ms >= policy.exit_span_s * 1000)

@@ -14,8 +14,8 @@ import numpy as np
 
 from geo.matching.pings import Bools, Pings
 
-FIXES_A_DEVICE = 32
-MAX_DEVICES = 500_000
+FIXES_A_DEVICE = 16
+_FORGET_EVERY_MS = 10 * 60_000
 
 
 #: at_ms, lon, lat: plain tuples, because very many are made and compared
@@ -37,6 +37,7 @@ class RecentFixes:
         self._keep_ms = keep_ms
         self._fixes: dict[int, list[Fix]] = {}
         self._newest_ms = 0
+        self._forgotten_ms = 0
 
     def remember(
         self,
@@ -54,7 +55,7 @@ class RecentFixes:
                 insort(fixes, fix)
             del fixes[:-FIXES_A_DEVICE]
             self._newest_ms = max(self._newest_ms, fix[0])
-        if len(self._fixes) > MAX_DEVICES:
+        if self._newest_ms - self._forgotten_ms > _FORGET_EVERY_MS:
             self._forget()
 
     def repeated(self, pings: Pings) -> Bools:
@@ -77,6 +78,8 @@ class RecentFixes:
         return SeenFix(*fixes[place - 1]) if place else None
 
     def _forget(self) -> None:
+        """Drop who was not seen for long; now and then, for it looks at every device."""
+        self._forgotten_ms = self._newest_ms
         oldest = self._newest_ms - self._keep_ms
         self._fixes = {d: fixes for d, fixes in self._fixes.items() if fixes[-1][0] >= oldest}
 

@@ -239,6 +239,14 @@ def _amend(
     return amended
 
 
-def backfilled(stay: Stay) -> Stay:
-    """A stay as history makes it: evidence and visits, nobody inside, nothing told."""
-    return replace(stay, live=replace(stay.live, inside=False, told_ms=-1, run=NO_RUN))
+def backfilled(stay: Stay, before: Stay | None) -> Stay:
+    """A stay as history makes it: evidence and visits grow, who is inside and what was told does not.
+
+    Args:
+        before: the stay as it was, None for a new one.
+    """
+    live = stay.live
+    if before is None or live.arrived_ms > before.live.left_ms:
+        return replace(stay, live=replace(live, inside=False, told_ms=-1, run=NO_RUN))
+    was = before.live
+    return replace(stay, live=replace(live, inside=was.inside, told_ms=was.told_ms, run=was.run))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from geo.matching.recent import RecentFixes
 from nearcast.store import ping_log
 
-KEEP_MS = 60 * 60_000
+KEEP_MS = 30 * 60_000  # the gap after which an enter is initial (product P4)
 #: rows of other processes may become visible out of order: so many are looked for again
 LOOK_BACK = 64
 
@@ -17,7 +17,8 @@ LOOK_BACK = 64
 class RecentLog:
     """Recent fixes of all devices, up to date with the log as a transaction sees it.
 
-    Only committed rows are read, so a transaction that is rolled back leaves nothing behind.
+    Only committed rows are read, so a transaction that is rolled back leaves nothing behind: call it
+    once, before the transaction logs anything itself.
     """
 
     def __init__(self) -> None:
@@ -26,10 +27,10 @@ class RecentLog:
         self._lock = threading.Lock()
 
     def catch_up(self, conn: sa.Connection) -> RecentFixes:
-        """Read what was logged since the last call; a process that starts reads the last hour."""
+        """Read what was logged since the last call; a process that starts reads the last half hour."""
         with self._lock:
-            oldest_ms = ping_log.newest_ms(conn) - KEEP_MS
             newest = max(self._rows, default=0)
+            oldest_ms = 0 if newest else ping_log.newest_ms(conn) - KEEP_MS
             logged, rows = ping_log.since(
                 conn, seq=newest - LOOK_BACK, known=self._rows, not_before_ms=oldest_ms
             )

@@ -112,8 +112,8 @@ def edit(
     values = {"name": name or row["name"], "version": version, "updated_ms": author.now_ms}
     campaigns.update(conn, row["id"], **values, **_period_ms(body))
     _add_version(conn, row["id"], version, body, author)
-    if state in LISTENING:
-        workspaces.bump(conn, author.workspace_id)
+    # whatever the state was when this began: a start may have been committed meanwhile
+    workspaces.bump(conn, author.workspace_id)
     _note(conn, author, "campaign.edited", row["id"])
 
 

@@ -20,9 +20,8 @@ from geo.matching.certainty import Judgement, Verdict, judge
 from geo.matching.hits import Hits
 from geo.matching.pings import Admission, Bools, Floats, Ints, Outcome, PingReason, Pings, admit
 from geo.matching.presence import Cause, Event, Fix, Kind, Transition
-from geo.matching.recent import RecentFixes
+from geo.matching.recent import RecentFixes, SeenFix
 from geo.matching.stays import Changes, Key, Stay, advance, backfilled
-from nearcast.services.recent_log import RecentLog
 from nearcast.store import decisions as decision_store
 from nearcast.store import devices as device_store
 from nearcast.store import ping_log
@@ -77,33 +76,33 @@ def take_pings(
     *,
     app_id: int,
     snapshot: Snapshot,
-    recent: RecentLog,
+    recent: RecentFixes,
     key_holds_consent: bool,
     backfill: bool = False,
 ) -> Receipt:
     """Take one batch of one app.
 
     Args:
-        recent: what this process remembers of committed pings; brought up to date here.
+        recent: what this process remembers of committed pings (`RecentLog.catch_up`).
         key_holds_consent: the API key's declaration that its backend holds location consents.
         backfill: history: visits only; nothing is told, nothing is sent (product P11).
     """
-    remembered = recent.catch_up(conn)
     found, refused = _identify(conn, raw, app_id, key_holds=key_holds_consent)
     pings = _columns(raw, found)
     policy = snapshot.presence
     admission = admit(
         pings,
         refused=refused,
-        repeated=remembered.repeated(pings),
+        repeated=recent.repeated(pings),
+        is_test=_is_test(raw, snapshot, app_id),
         staleness_ms=policy.staleness_s * 1000,
         amend_horizon_ms=_horizon_ms(snapshot, backfill=backfill),
     )
     people = _settle(conn, raw, pings, admission, app_id, found)
     pings = _columns(raw, people)
-    near = _candidates(snapshot, pings, admission.counts)
+    near = _candidates(snapshot, pings, admission.counts, backfill=backfill)
     stays = _stays(conn, snapshot, pings, near, admission)
-    rows, judged = _judge(snapshot, pings, admission, near, stays)
+    rows, judged = _judge(snapshot, pings, admission, near, stays, backfill=backfill)
     changes = advance(
         stays,
         _groups(snapshot, pings, admission, rows, judged, stays, backfill=backfill),
@@ -111,10 +110,11 @@ def take_pings(
         load=lambda keys: stay_store.histories(conn, keys),
     )
     _label_known(admission, changes)
-    transitions = _transitions(snapshot, pings, changes, remembered)
-    made = _decide(conn, snapshot, pings, transitions, people)
+    transitions = _transitions(snapshot, pings, changes, recent)
+    made = _decide(conn, snapshot, pings, transitions, people, app_id)
     if backfill:
-        changes = replace(changes, stays={k: backfilled(s) for k, s in changes.stays.items()})
+        kept = {key: backfilled(stay, stays.get(key)) for key, stay in changes.stays.items()}
+        changes = replace(changes, stays=kept)
     ping_log.append(conn, app_id=app_id, pings=pings, admission=admission)
     stay_store.save(conn, changes, before=stays)
     _save_decisions(conn, snapshot, made, app_id)
@@ -129,7 +129,7 @@ def take_pings(
 def match_only(raw: RawPings, snapshot: Snapshot) -> tuple[Hits, Judgement]:
     """Which fences hold each ping, and how certainly, without keeping anything."""
     unknown = _columns(raw, {})
-    hits = _candidates(snapshot, unknown, np.ones(len(unknown), bool))
+    hits = _candidates(snapshot, unknown, np.ones(len(unknown), bool), backfill=False)
     return hits, _verdicts(snapshot, unknown, hits)
 
 
@@ -165,12 +165,18 @@ def _settle(
     """Meet the new devices and write what the others newly say of themselves."""
     said: dict[str, Identity] = {}
     seen_ms: dict[str, int] = {}
-    for row in np.flatnonzero(admission.outcome != Outcome.REJECTED).tolist():
+    for row, code in enumerate(admission.outcome.tolist()):
         who = raw.who[row]
-        if who.key is None:
+        refuses = (
+            admission.reason.get(row) is PingReason.LOCATION_CONSENT_MISSING and who.location is False
+        )
+        if who.key is None or (code == Outcome.REJECTED and not refuses):
             continue
-        said[who.key] = _latest(said.get(who.key), who)
-        seen_ms.setdefault(who.key, int(pings.at_ms[row]))
+        if refuses:
+            who = Identity(key=who.key, location=False)  # this much is kept of it, and nothing else
+        key = str(who.key)
+        said[key] = _latest(said.get(key), who)
+        seen_ms.setdefault(key, int(pings.at_ms[row]))
     return device_store.settle(conn, app_id=app_id, said=said, before=known, seen_ms=seen_ms)
 
 
@@ -199,6 +205,15 @@ def _columns(raw: RawPings, devices: Mapping[str, Device]) -> Pings:
     )
 
 
+def _is_test(raw: RawPings, snapshot: Snapshot, app_id: int) -> Bools:
+    """Rows of registered test ids, as long as their registration holds."""
+    known = snapshot.test_ids.get(app_id, {})
+    if not known:
+        return np.zeros(len(raw.who), bool)
+    expires_ms = np.array([known.get(who.ad_id or "", 0) for who in raw.who], np.int64)
+    return raw.now_ms < expires_ms
+
+
 def _horizon_ms(snapshot: Snapshot, *, backfill: bool) -> int:
     # history may be as old as it likes
     return 1 << 60 if backfill else snapshot.presence.amend_horizon_s * 1000
@@ -222,9 +237,11 @@ def _judge(
     admission: Admission,
     near: Hits,
     stays: Mapping[Key, Stay],
+    *,
+    backfill: bool,
 ) -> tuple[Hits, Judgement]:
     """Verdicts for every fix × the fences near it, and × the fences its device is or comes in."""
-    followed = _followed(snapshot, pings, admission, near, stays)
+    followed = _followed(snapshot, pings, admission, near, stays, backfill=backfill)
     hits = Hits.sorted_from(
         np.concatenate([near.ping, followed.ping]),
         np.concatenate([near.fence, followed.fence]),
@@ -234,17 +251,41 @@ def _judge(
     return hits, _verdicts(snapshot, pings, hits)
 
 
-def _candidates(snapshot: Snapshot, pings: Pings, rows: Bools) -> Hits:
+def _candidates(snapshot: Snapshot, pings: Pings, rows: Bools, *, backfill: bool) -> Hits:
     wanted = np.flatnonzero(rows)
     some = pings.take(wanted)
-    hits = snapshot.index.candidates(
-        lon=some.lon, lat=some.lat, at_ms=some.at_ms, accuracy_m=some.accuracy_m
-    )
-    return Hits(ping=wanted[hits.ping], fence=hits.fence)
+    hits = snapshot.index.candidates(lon=some.lon, lat=some.lat, at_ms=None, accuracy_m=some.accuracy_m)
+    return _live(snapshot, pings, Hits(ping=wanted[hits.ping], fence=hits.fence), backfill=backfill)
+
+
+def _live(snapshot: Snapshot, pings: Pings, hits: Hits, *, backfill: bool) -> Hits:
+    """The pairs whose fence version is live at the fix's instant.
+
+    History may be older than the fences it is loaded for: there the oldest version known of a fence
+    also covers the time before it, unless the fence says itself from when it is valid.
+    """
+    index = snapshot.index
+    at_ms = pings.at_ms[hits.ping]
+    began = index.live_from_ms[hits.fence] <= at_ms
+    if backfill:
+        rows, oldest = np.unique(hits.fence), np.zeros(len(index.versions), bool)
+        for row in rows.tolist():
+            version = index.versions[row]
+            first = index.rows_of(version.fence_id)[0]
+            oldest[row] = row == first and version.fence.valid_from is None
+        began |= oldest[hits.fence]
+    live = began & (at_ms < index.live_until_ms[hits.fence])
+    return Hits(ping=hits.ping[live], fence=hits.fence[live])
 
 
 def _followed(
-    snapshot: Snapshot, pings: Pings, admission: Admission, near: Hits, stays: Mapping[Key, Stay]
+    snapshot: Snapshot,
+    pings: Pings,
+    admission: Admission,
+    near: Hits,
+    stays: Mapping[Key, Stay],
+    *,
+    backfill: bool,
 ) -> Hits:
     """Each fix × the fence versions, live at its instant, of the fences its device is or comes in.
 
@@ -261,9 +302,7 @@ def _followed(
     fences = [versions[device] for device in pings.device[rows].tolist()]
     ping = np.repeat(rows, [len(listed) for listed in fences])
     fence = np.array([row for listed in fences for row in listed], np.int64)
-    at_ms = pings.at_ms[ping]
-    live = (index.live_from_ms[fence] <= at_ms) & (at_ms < index.live_until_ms[fence])
-    return Hits(ping=ping[live], fence=fence[live])
+    return _live(snapshot, pings, Hits(ping=ping, fence=fence), backfill=backfill)
 
 
 def _verdicts(snapshot: Snapshot, pings: Pings, hits: Hits) -> Judgement:
@@ -373,37 +412,43 @@ def _transitions(
             p=event.fix.p,
             rim_m=event.fix.rim_m,
             dwell_s=event.dwell_s,
-            initial=event.kind is Kind.ENTER and (seen is None or event.fix.at_ms - seen > gap_ms),
+            initial=event.kind is Kind.ENTER and (seen is None or event.fix.at_ms - seen.at_ms > gap_ms),
             cause=_cause(snapshot, event, fence, seen),
         )
         found.append(transition)
     return sorted(found, key=lambda t: (t.seen_ms, t.ping))
 
 
-def _cause(snapshot: Snapshot, event: Event, fence: int, seen_ms: int | None) -> Cause:
-    """A fence drawn or moved since the device's last fix, over where it stands, is an edit."""
-    if event.kind is not Kind.ENTER or seen_ms is None:
+def _cause(snapshot: Snapshot, event: Event, fence: int, seen: SeenFix | None) -> Cause:
+    """A fence drawn or moved over a device that stands there is an edit (product P4).
+
+    It stands there: its fix before the edit, within the gap, lies in the shape that came after it.
+    """
+    if event.kind is not Kind.ENTER or seen is None:
         return event.cause
-    version = snapshot.index.versions[fence]
-    drawn_since = seen_ms <= version.live_from_ms <= event.fix.at_ms
-    within_gap = event.fix.at_ms - seen_ms <= snapshot.presence.gap_s * 1000
-    return Cause.FENCE_EDIT if drawn_since and within_gap else event.cause
+    drawn_ms = int(snapshot.index.live_from_ms[fence])
+    gap_ms = snapshot.presence.gap_s * 1000
+    if not (seen.at_ms <= drawn_ms <= event.fix.at_ms and event.fix.at_ms - seen.at_ms <= gap_ms):
+        return event.cause
+    place = {"lon": np.array([seen.lon]), "lat": np.array([seen.lat])}
+    stood = snapshot.index.hold(**place, ping=np.array([0]), fence=np.array([fence]))
+    return Cause.FENCE_EDIT if bool(stood[0]) else event.cause
 
 
-def _previous(pings: Pings, recent: RecentFixes, devices: set[int]) -> Callable[[int, int], int | None]:
+def _previous(
+    pings: Pings, recent: RecentFixes, devices: set[int]
+) -> Callable[[int, int], SeenFix | None]:
     """A look-up: the newest fix of a device before an instant, in this batch or remembered."""
-    of_those = np.isin(pings.device, np.array(sorted(devices), np.int64))
-    times: dict[int, list[int]] = {}
-    for device, at_ms in zip(
-        pings.device[of_those].tolist(), pings.at_ms[of_those].tolist(), strict=True
-    ):
-        times.setdefault(device, []).append(at_ms)
+    rows = np.flatnonzero(np.isin(pings.device, np.array(sorted(devices), np.int64)))
+    fixes: dict[int, list[SeenFix]] = {}
+    columns = (pings.device[rows], pings.at_ms[rows], pings.lon[rows], pings.lat[rows])
+    for device, *seen in zip(*(c.tolist() for c in columns), strict=True):
+        fixes.setdefault(device, []).append(SeenFix(*seen))
 
-    def before(device: int, at_ms: int) -> int | None:
+    def before(device: int, at_ms: int) -> SeenFix | None:
         remembered = recent.before(device, at_ms)
-        earlier = [t for t in times.get(device, ()) if t < at_ms]
-        earlier += [remembered.at_ms] if remembered else []
-        return max(earlier, default=None)
+        earlier = [fix for fix in fixes.get(device, ()) if fix.at_ms < at_ms]
+        return max([*earlier, remembered] if remembered else earlier, default=None)
 
     return before
 
@@ -425,6 +470,7 @@ def _decide(
     pings: Pings,
     transitions: Sequence[Transition],
     devices: Mapping[str, Device],
+    app_id: int,
 ) -> list[Decision]:
     by_id = {device.id: device for device in devices.values()}
     people = {
@@ -435,7 +481,7 @@ def _decide(
         for t in transitions
     }
     now_ms = {t.ping: int(pings.now_ms[t.ping]) for t in transitions}
-    asked = list(candidates(snapshot, transitions, people, now_ms))
+    asked = list(candidates(snapshot, transitions, people, now_ms, app_id=app_id))
     if not asked:
         return []
     oldest_ms = min(candidate.transition.at_ms for candidate in asked)

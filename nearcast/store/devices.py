@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from campaigns.people.identity import Identity
-from nearcast.store.engine import Conflict, among, insert_new
+from nearcast.store.engine import Conflict, among, insert_new, locked
 from nearcast.store.tables import device
 
 
@@ -93,14 +93,14 @@ def settle(
     if insert_new(conn, device, rows) != len(rows):
         raise Conflict  # another process has just met one of them: take the batch again
     devices = dict(before) | known(conn, app_id=app_id, keys=new)
-    changed = [
-        (merged, devices[key])
-        for key, identity in sorted(said.items())
-        if (merged := _merge(devices[key], identity)) != devices[key]
-    ]
+    changed = [key for key, identity in said.items() if _merge(devices[key], identity) != devices[key]]
     if changed:
-        conn.execute(_UPDATE, [_values(merged) for merged, _ in changed])
-    return devices | {merged.key: merged for merged, _ in changed}
+        # read again under a lock: what another process has just written is merged, not overwritten
+        current = _locked(conn, app_id, changed)
+        merged = [_merge(current[key], said[key]) for key in sorted(changed)]
+        conn.execute(_UPDATE, [_values(one) for one in merged])
+        devices |= {one.key: one for one in merged}
+    return devices
 
 
 _SELECT = sa.select(
@@ -124,6 +124,12 @@ _UPDATE = (
         night_consent=sa.bindparam("night_consent"),
     )
 )
+
+
+def _locked(conn: sa.Connection, app_id: int, keys: Iterable[str]) -> dict[str, Device]:
+    query = _SELECT.where(device.c.app_id == app_id, among(conn, device.c.key, sorted(keys)))
+    rows = conn.execute(locked(conn, query.order_by(device.c.id)))
+    return {row.key: _device(row) for row in rows}
 
 
 def _device(row: Sequence[Any]) -> Device:

@@ -110,7 +110,10 @@ def in_transaction(engine: sa.Engine, verb: Callable[[sa.Connection], T]) -> T:
 
 def reading(engine: sa.Engine, verb: Callable[[sa.Connection], T]) -> T:
     """Run a verb that only reads, on one consistent view of the database."""
-    with engine.connect().execution_options(nearcast_reading=True) as conn:
+    options: dict[str, Any] = {"nearcast_reading": True}
+    if engine.dialect.name == "postgresql":  # else each statement would see a moment of its own
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as conn:
         return verb(conn)
 
 

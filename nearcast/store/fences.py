@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from geo.fences.fence import CircleShape, Fence, FenceVersion, PolygonShape, Shape
 from geo.fences.hours import WeeklyHours
 from nearcast.store import groups
-from nearcast.store.engine import among
+from nearcast.store.engine import Conflict, among
 from nearcast.store.tables import fence, fence_version
 
 MAX_MS = 2**62  # the end of what is not over
@@ -86,13 +86,20 @@ def insert(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def update(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Overwrite the current columns of fences; each row names its `id`."""
+    """Overwrite the current columns of living fences; each row names its `id`.
+
+    Raises:
+        Conflict: one of them was deleted meanwhile.
+    """
     if rows:
         columns: dict[str, Any] = {name: sa.bindparam(f"v_{name}") for name in rows[0] if name != "id"}
-        conn.execute(
-            sa.update(fence).where(fence.c.id == sa.bindparam("v_id")).values(**columns),
+        living = (fence.c.id == sa.bindparam("v_id")) & fence.c.deleted_ms.is_(None)
+        done = conn.execute(
+            sa.update(fence).where(living).values(**columns),
             [{f"v_{name}": value for name, value in row.items()} for row in rows],
         )
+        if done.rowcount != len(rows):
+            raise Conflict
 
 
 def add_versions(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now_ms: int) -> None:

@@ -220,6 +220,20 @@ def test_the_number_of_pings_is_bounded(client):
     assert client.post("/v1/pings", json=batch).status_code == 413
 
 
+def test_a_nul_spoils_its_own_item_only(client):
+    items = [ping(device_id="a\0b"), ping(user_id="u\0"), ping(device_id="c")]
+    body = client.post("/v1/pings", json={"pings": items}).json
+    assert [o["outcome"] for o in body["outcomes"]] == ["rejected", "rejected", "accepted"]
+    assert "NUL" in body["outcomes"][0]["detail"]
+
+
+def test_gzip_of_several_members_is_read_to_its_end(client):
+    members = [json.dumps(ping(device_id=f"d{n}")).encode() + b"\n" for n in range(3)]
+    packed = b"".join(gzip.compress(member) for member in members)
+    answer = client.post("/v1/pings", data=packed, headers=NDJSON | {"Content-Encoding": "gzip"})
+    assert answer.json["counts"]["accepted"] == 3
+
+
 def test_an_empty_batch_is_taken(client):
     body = client.post("/v1/pings", json={"pings": []}).json
     assert (body["outcomes"], body["counts"]["accepted"]) == ([], 0)
@@ -255,11 +269,12 @@ def test_backfill_takes_any_age_and_sends_nothing(client, fence, campaign, house
 
 
 def test_context_matches_and_keeps_nothing(client, fence, house):
-    items = [ping(accuracy_m=15.0), ping(AWAY), {"lat": "x", "lng": 1}]
+    items = [ping(accuracy_m=15.0), ping(AWAY), {"lat": "x", "lng": 1}, ping(lat=95.0)]
     body = client.post("/v1/context", json={"pings": items}).json
     [match] = body["matches"]
     assert (match["ping_index"], match["verdict"], match["fence"]["id"]) == (0, "in", fence["id"])
     assert "item 2 left out" in body["warnings"][0]
+    assert "item 3 left out: it lies outside" in body["warnings"][1]
     for table in (device, ping_log):
         count = sa.select(sa.func.count()).select_from(table)
         assert reading(house.engine, lambda c, q=count: c.execute(q).scalar()) == 0

@@ -85,7 +85,7 @@ def transition(minute=0.0, *, device=1, p=1.0, kind=Kind.ENTER, dwell_s=None, ca
 
 def decided(snap, *transitions, ad_id=None, taken=None, person=None):
     people = {t.device: (person or f"d:{t.device}", ad_id) for t in transitions}
-    asked = candidates(snap, transitions, people, {0: START_MS})
+    asked = candidates(snap, transitions, people, {0: START_MS}, app_id=1)
     return [
         (d.candidate.campaign.id, d.reason)
         for d in decide(snap, asked, taken if taken is not None else set())
@@ -102,6 +102,10 @@ def test_it_sends_once_to_a_person_and_to_each_person():
         Reason.SENT,
     ]
     assert taken == {(1, "d:1", "period"), (1, "d:2", "period")}
+
+
+def test_a_campaign_of_another_app_does_not_listen():
+    assert decided(snapshot(campaign(app_id=2)), transition()) == []
 
 
 def test_unlimited_takes_no_slot():

@@ -12,13 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.campaign.life import State
+from campaigns.people.identity import identify
 from geo.fences.fence import Fence
 from geo.fences.shapes import read_form
 from geo.matching.certainty import judge
 from geo.matching.visits import visits_plain
-from nearcast.store.engine import in_transaction, reading
+from nearcast.services import keep_snapshot
+from nearcast.store import devices as device_store
+from nearcast.store import fences as fence_store
+from nearcast.store import workspaces
+from nearcast.store.engine import Conflict, in_transaction, reading
 from nearcast.store.tables import decision, delivery, device, ping_log, send_slot
-from tests.world import GANGNAM, OUTSIDE, START_MS, YEOKSAM, World, minutes, north, outcomes, told
+from tests.world import GANGNAM, OUTSIDE, START, START_MS, YEOKSAM, World, minutes, north, outcomes, told
 
 AD_ID = "38400000-8cf0-11bd-b23e-10b96e40000d"
 ZEROS = "00000000-0000-0000-0000-000000000000"
@@ -107,13 +112,16 @@ def test_identity_and_consent(world):
         3: "location_consent_missing",
     }
     stored = rows(world, sa.select(device.c.key, device.c.ad_id).order_by(device.c.key))
-    assert stored == [(f"adid:{AD_ID}", AD_ID), ("c", None)]
+    assert stored == [(f"adid:{AD_ID}", AD_ID), ("b", None), ("c", None)]
 
 
 def test_a_stored_refusal_holds_until_the_phone_says_otherwise(world):
     world.post([ping(0, location=True)])
-    assert outcomes(world.post([ping(1, location=False)])) == ["rejected"]
-    assert outcomes(world.post([ping(2)])) == ["accepted"]
+    assert outcomes(world.post([ping(1, location=False, user_id="u-1")])) == ["rejected"]
+    assert outcomes(world.post([ping(2)])) == ["rejected"]
+    stored = rows(world, sa.select(device.c.location_consent, device.c.user_id))
+    assert stored == [(False, None)], "of a refused ping its refusal is kept and nothing else"
+    assert outcomes(world.post([ping(3, location=True)])) == ["accepted"]
 
 
 def test_quarantined_pings_are_logged_and_touch_nothing(world):
@@ -122,6 +130,44 @@ def test_quarantined_pings_are_logged_and_touch_nothing(world):
     assert outcomes(receipt) == ["quarantined", "quarantined"]
     assert (receipt.transitions, world.visits()) == ([], [])
     assert rows(world, sa.select(ping_log.c.pings)) == [(2,)]
+
+
+def test_a_repeated_quarantined_ping_stays_apart(world):
+    fence = world.fence("강남", GANGNAM)
+    world.campaign(targeting={"fence_ids": [fence]})
+    world.post([ping(-1, OUTSIDE)])
+    for again in ([ping(0, mocked=True)], [ping(0, mocked=True)], [ping(1, mocked=True)] * 2):
+        receipt = world.post(again)
+        assert (receipt.transitions, receipt.decisions) == ([], [])
+    assert outcomes(receipt) == ["quarantined", "duplicate"]
+    assert world.visits() == []
+
+
+def test_a_test_id_is_never_quarantined(world):
+    fence = world.fence("강남", GANGNAM)
+    world.campaign(state=State.TEST, targeting={"fence_ids": [fence]})
+    world.test_device(AD_ID)
+    receipt = world.post([ping(0, ad_id=AD_ID, mocked=True)])
+    assert (outcomes(receipt), len(receipt.decisions)) == (["accepted"], 1)
+
+
+def test_a_campaign_of_another_app_does_not_listen(world):
+    fence = world.fence("강남", GANGNAM)
+    world.campaign(targeting={"fence_ids": [fence]})
+    world.app_id = in_transaction(
+        world.engine,
+        lambda conn: workspaces.add_app(
+            conn,
+            workspace_id=world.workspace_id,
+            name="other",
+            bundle_id="kr.example.other",
+            time_zone="Asia/Seoul",
+            now_ms=0,
+        ),
+    )
+    receipt = world.post([ping(0)])
+    assert told(receipt.transitions) == [("enter", 0)]
+    assert receipt.decisions == []
 
 
 def test_once_in_the_period_for_a_person_with_two_phones(world):
@@ -187,6 +233,87 @@ def test_history_makes_visits_and_says_nothing(world):
     assert [d.reason.value for d in live.decisions] == ["sent"], "the visit's enter is still to come"
 
 
+def test_history_loaded_beside_a_live_stay_does_not_tell_it_again(world):
+    fence = world.fence("강남", GANGNAM)
+    world.campaign(targeting={"fence_ids": [fence]})
+    assert told(world.post([ping(20)]).transitions) == [("enter", 20)]
+    world.post([ping(5)], backfill=True)
+    assert world.post([ping(22)]).transitions == []
+    assert world.visits() == [("phone-1", fence, 5, 22, 3, 3 * 255)]
+
+
+def test_history_may_be_older_than_the_fence(world):
+    world.post([ping(0, OUTSIDE, who="clock")])
+    fence = world.fence("강남", GANGNAM)
+    since = world.fence("역삼", YEOKSAM, valid_from=START)
+    days = 24 * 60
+    old = [ping(-30 * days), ping(-30 * days + 9), ping(-1), ping(-30 * days, YEOKSAM, who="b")]
+    receipt = world.post(old, backfill=True)
+    assert outcomes(receipt) == ["late", "late", "accepted", "late"]
+    visits = [("phone-1", fence, -30.0 * days, -30.0 * days + 9), ("phone-1", fence, -1, -1)]
+    assert [row[:4] for row in world.visits()] == visits
+    assert since != fence
+
+
+def test_an_edit_silences_nobody_who_comes_in_from_outside(world):
+    fence = world.fence("가게", GANGNAM)
+    world.campaign(targeting={"fence_ids": [fence]})
+    world.post([ping(0, OUTSIDE), ping(0, who="inside")])
+    read = read_form(lat=GANGNAM[1], lng=GANGNAM[0], radius_m=100)
+    world.save(Fence(name="새 이름", shape=read.shape), read.area_km2, fence_id=fence)
+    receipt = world.post([ping(10), ping(10, who="inside")])
+    found = [(t.kind.value, t.cause.value) for t in receipt.transitions]
+    assert found == [("enter", "fix")]
+    assert [d.reason.value for d in receipt.decisions] == ["sent"]
+
+
+def test_what_two_processes_learn_of_a_device_is_merged(world):
+    world.post([ping(0)])
+    before = reading(
+        world.engine, lambda c: device_store.known(c, app_id=world.app_id, keys=["phone-1"])
+    )
+    world.post([ping(1, user_id="u-1", location=True)])
+    said = {"phone-1": identify(device_id="phone-1", ad_id=AD_ID)}
+    settled = in_transaction(
+        world.engine,
+        lambda c: device_store.settle(
+            c, app_id=world.app_id, said=said, before=before, seen_ms={"phone-1": 0}
+        ),
+    )
+    found = settled["phone-1"]
+    assert (found.user_id, found.ad_id, found.location) == ("u-1", AD_ID, True)
+
+
+def test_a_fence_deleted_meanwhile_does_not_come_back(world):
+    fence = world.fence("가게", GANGNAM)
+    found = reading(
+        world.engine,
+        lambda c: fence_store.get(c, workspace_id=world.workspace_id, fence_ids=[fence]),
+    )
+    in_transaction(world.engine, lambda c: fence_store.mark_deleted(c, [fence], now_ms=START_MS))
+    row = {"id": fence, "name": "again", "version": found[fence].version + 1}
+    with pytest.raises(Conflict):
+        in_transaction(world.engine, lambda c: fence_store.update(c, [row]))
+
+
+def test_a_snapshot_never_shows_old_content_under_a_new_version(world, monkeypatch):
+    world.fence("하나", GANGNAM)
+    load = keep_snapshot.fences.live_versions
+
+    def slow(conn, *args):
+        found = load(conn, *args)
+        if len(found) == 1 and not saved:
+            saved.append(True)
+            threading.Thread(target=world.fence, args=["둘", YEOKSAM]).run()
+        return found
+
+    saved = []
+    monkeypatch.setattr(keep_snapshot.fences, "live_versions", slow)
+    world.snapshots.current(world.workspace_id, now_ms=START_MS)
+    shown = world.snapshots.current(world.workspace_id, now_ms=START_MS)
+    assert (saved, len(shown.index)) == ([True], 2)
+
+
 def test_a_test_campaign_reaches_registered_ids_only_and_every_time(world):
     fence = world.fence("강남", GANGNAM)
     world.campaign(state=State.TEST, targeting={"fence_ids": [fence]})
@@ -215,8 +342,6 @@ def test_hours_audience_and_confidence_close_their_gates(world):
 
 
 def test_a_workspace_may_set_its_own_gap(world):
-    from nearcast.store import workspaces
-
     def verb(conn):
         workspaces.set_settings(conn, world.workspace_id, {"gap_s": 60, "enter_p": 0.9})
         workspaces.bump(conn, world.workspace_id)

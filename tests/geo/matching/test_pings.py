@@ -33,11 +33,12 @@ def pings(**columns):
     return Pings(**{k: np.array([v], kinds.get(k, np.float64)) for k, v in row.items()})
 
 
-def judged(*, repeated=False, refused=None, **columns):
+def judged(*, repeated=False, refused=None, is_test=False, **columns):
     admission = admit(
         pings(**columns),
         refused={0: refused} if refused else {},
         repeated=np.array([repeated]),
+        is_test=np.array([is_test]),
         staleness_ms=STALE,
         amend_horizon_ms=7 * DAY,
     )
@@ -70,6 +71,8 @@ def judged(*, repeated=False, refused=None, **columns):
         ({"at_ms": NOW - 7 * DAY - 1}, Outcome.REJECTED, PingReason.TOO_OLD),
         ({"repeated": True, "at_ms": NOW - STALE - 1}, Outcome.DUPLICATE, None),
         ({"repeated": True, "mocked": True}, Outcome.DUPLICATE, None),
+        ({"is_test": True, "mocked": True}, Outcome.ACCEPTED, None),
+        ({"is_test": True, "lat": 91.0}, Outcome.REJECTED, PingReason.OUT_OF_RANGE),
         ({"repeated": True, "lat": 91.0}, Outcome.REJECTED, PingReason.OUT_OF_RANGE),
         ({"mocked": True, "at_ms": NOW - STALE - 1}, Outcome.QUARANTINED, PingReason.MOCKED),
         ({"refused": PingReason.NO_IDENTITY, "lat": 91.0}, Outcome.REJECTED, PingReason.NO_IDENTITY),

@@ -88,6 +88,14 @@ def test_silence_ends_the_visit_at_its_last_fix():
     assert state.arrived_ms == 40 * MIN
 
 
+def test_an_exit_after_silence_is_dated_at_the_last_in_fix():
+    for fixes in ([inside(0), out(31), out(32)], [inside(0), unsure(20), out(31), out(40)]):
+        _, events = step(None, fixes, policy=POLICY, dwells_s=())
+        assert [(e.kind, e.at_ms, e.cause) for e in events[1:]] == [(Kind.EXIT, 0, Cause.SILENCE)]
+    _, events = step(None, [inside(0), out(20), out(45)], policy=POLICY, dwells_s=())
+    assert [(e.kind, e.at_ms / MIN, e.cause) for e in events[1:]] == [(Kind.EXIT, 20, Cause.FIX)]
+
+
 def test_dwell_is_proven_by_the_first_fix_at_or_after_it():
     _, events = told([inside(0), inside(9.99), inside(10), inside(12)], dwells_s=[600])
     assert events == [(Kind.ENTER, 0), (Kind.DWELL, 10)]
