@@ -9,6 +9,7 @@ import click
 
 from api.commands.demo import demo
 from api.commands.doctor import doctor
+from api.commands.explaining import explain
 from api.commands.keys import keys
 from api.commands.replaying import replay
 from api.commands.reports import report
@@ -49,7 +50,20 @@ def main() -> None:
     """
 
 
-for _command in (demo, doctor, export, import_, keys, migrate, openapi, replay, report, serve, worker):
+for _command in (
+    demo,
+    doctor,
+    explain,
+    export,
+    import_,
+    keys,
+    migrate,
+    openapi,
+    replay,
+    report,
+    serve,
+    worker,
+):
     main.add_command(_command)
 
 if __name__ == "__main__":

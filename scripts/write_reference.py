@@ -20,6 +20,7 @@ import click
 
 from api.cli import main as cli
 from api.settings import PREFIX, Settings
+from campaigns.deciding.explain import Worked
 from campaigns.deciding.gates import Reason
 from geo.errors import NearcastError
 from geo.fences import refusals
@@ -72,6 +73,15 @@ REASONS = {
     Reason.SENT: "A message went into the outbox.",
     Reason.SENT_TEST: "The same for a test id; counted nowhere.",
     Reason.COUNTED_ONLY: "All gates open; the campaign only counts.",
+}
+WORKED = {
+    Worked.NO_TRIGGER: "Nothing happened that the campaign listens to.",
+    Worked.STALE_PING: "The ping came too late to send anything.",
+    Worked.CAMPAIGN_NOT_RUNNING: "The campaign was not running then.",
+    Worked.OUTSIDE_PERIOD: "Before or after the campaign's period.",
+    Worked.APP_MISMATCH: "Only another app of the workspace knows the person.",
+    Worked.FENCE_DISABLED: "The fence was off then.",
+    Worked.QUARANTINED: "The fix was kept apart.",
 }
 SCOPES = {
     Scope.INGEST: "Post pings, match places, read inboxes.",
@@ -151,6 +161,8 @@ def page() -> str:
         _codes("reason", _all(PingReason, PING_REASONS)),
         DECISIONS,
         _codes("reason", _all(Reason, REASONS)),
+        "Reasons that `explain` works out where there was no decision:\n",
+        _codes("reason", _all(Worked, WORKED)),
         STATES,
         _codes("state", _all(DeliveryState, DELIVERIES)),
         ERRORS,

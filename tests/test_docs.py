@@ -13,6 +13,7 @@ import pytest
 
 from api.cli import main as cli
 from api.settings import PREFIX, Settings
+from campaigns.deciding.explain import Worked
 from campaigns.deciding.gates import Reason
 from geo.matching.pings import Outcome, PingReason
 from nearcast.store.tables import metadata
@@ -35,7 +36,7 @@ def test_every_command_setting_outcome_and_reason_is_in_the_reference() -> None:
             assert f"### `nearcast {path}`" in REFERENCE
     for field in fields(Settings):
         assert f"`{PREFIX}{field.name.upper()}`" in REFERENCE
-    for word in [*Reason, *PingReason, *(outcome.name.lower() for outcome in Outcome)]:
+    for word in [*Reason, *Worked, *PingReason, *(outcome.name.lower() for outcome in Outcome)]:
         assert f"| `{word}` |" in REFERENCE
 
 

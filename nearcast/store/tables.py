@@ -185,6 +185,7 @@ area_layer = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),  # region or trade_area
     sa.Column("created_ms", Ms, nullable=False),
     sa.UniqueConstraint("workspace_id", "name"),
+    sqlite_autoincrement=True,  # the serial of a deleted row is not given again
 )
 
 area = sa.Table(
@@ -305,6 +306,7 @@ campaign = sa.Table(
     sa.Column("period_start_ms", Ms, nullable=False),
     sa.Column("period_end_ms", Ms, nullable=False),
     sa.Index("ix_campaign_of_app", "app_id", "state", "id"),  # lists and snapshots
+    sqlite_autoincrement=True,  # the serial of a deleted row is not given again
 )
 
 campaign_version = sa.Table(
@@ -341,6 +343,7 @@ test_device = sa.Table(
     sa.Column("created_ms", Ms, nullable=False),
     sa.Column("expires_ms", Ms, nullable=False),
     sa.UniqueConstraint("app_id", "ad_id"),
+    sqlite_autoincrement=True,  # the serial of a deleted row is not given again
 )
 
 webhook = sa.Table(

@@ -368,6 +368,25 @@ def test_report_of_what_is_no_campaign(run: Run) -> None:
     assert "looks like cmp_12" in run("report", "fnc_7", ends=1).output
 
 
+def test_explain_tells_why_a_phone_got_the_message(
+    run: Run, played: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEARCAST_CLOCK", "replay")
+    url = f"sqlite:///{played[0]}"
+    house = build(Settings(database_url=url, clock="replay"))
+    sent = client_of(house).get("/v1/campaigns/cmp_1/decisions?reason=sent").get_json()["items"][0]
+    house.engine.dispose()
+    args = ("explain", "cmp_1", "--device", sent["device_id"], "--at", sent["at"])
+    found = _json(run(*args, "--json", database=url))
+    assert found["reason"] == "sent"
+    assert found["decision"]["fence"] == sent["fence"]
+    assert found["sentence"]["ko"] in run(*args, "--lang", "ko", database=url).output
+    assert "No device" in run("explain", "cmp_1", "--device", "nobody", ends=1, database=url).output
+    assert "exactly one" in run("explain", "cmp_1", ends=1, database=url).output
+    run("explain", "cmp_1", "--device", "x", "--at", "yesterday", ends=2, database=url)
+    run("explain", "cmp_1", "--device", "x", "--at", "2026-11-16T09:00", ends=2, database=url)
+
+
 @pytest.mark.slow
 def test_demo_serves_its_page(tmp_path: Path) -> None:
     port = free_port()

@@ -58,6 +58,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_area_layer")),
         sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_area_layer_workspace_id_name")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "audit",
@@ -174,6 +175,7 @@ def upgrade() -> None:
         sa.Column("period_end_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_campaign_app_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_campaign")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_campaign_of_app", "campaign", ["app_id", "state", "id"], unique=False)
     op.create_table(
@@ -248,6 +250,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_test_device_app_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_test_device")),
         sa.UniqueConstraint("app_id", "ad_id", name=op.f("uq_test_device_app_id_ad_id")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "webhook",
