@@ -18,6 +18,7 @@ import structlog
 from nearcast.channels.base import Channel
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import run_campaigns, send_messages
+from nearcast.services.answer_once import forget_answers
 from nearcast.store import campaigns, deliveries, ping_log
 from nearcast.store.deliveries import Attempt, Lease
 from nearcast.store.engine import Conflict, in_transaction, reading
@@ -30,6 +31,7 @@ THREADS = 16
 MAX_IN_FLIGHT = 2 * THREADS
 IDLE_S = 0.25
 TICK_S = 1.0
+TIDY_S = 3_600.0  # answers kept for repeated keys go after a day
 #: how long to leave the database alone when it does not answer
 DATABASE_PAUSE_S = 2.0
 
@@ -62,6 +64,7 @@ class _Round:
     pool: ThreadPoolExecutor
     flying: dict[Future[Attempt], Lease] = field(default_factory=dict)
     ticked: float = 0.0
+    tidied: float = -TIDY_S
     sent: int = 0
     log: Any = field(default_factory=lambda: json_log())
 
@@ -91,6 +94,10 @@ class _Round:
         if time.monotonic() - self.ticked >= TICK_S:
             self.ticked = time.monotonic()
             self._tick()
+        if time.monotonic() - self.tidied >= TIDY_S:
+            self.tidied = time.monotonic()
+            wall_ms = time.time_ns() // 1_000_000
+            in_transaction(engine, lambda conn: forget_answers(conn, now_ms=wall_ms))
         now_ms = self.house.clock.now_ms()
         room = MAX_IN_FLIGHT - len(self.flying)
         if room <= 0 or not reading(engine, lambda conn: deliveries.any_waiting(conn, now_ms)):
