@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from api import problems
 from api.routes import pings
+from nearcast.services.report_files import CSV_MIMETYPE, XLSX_MIMETYPE
 
 TITLE = "Nearcast"
 VERSION = "0.1.0"
@@ -118,6 +119,15 @@ def _app() -> APIFlask:
     return app
 
 
+#: answers that are no JSON, which APIFlask cannot know
+_FILES = {
+    "/v1/campaigns/{campaign_id}/report.xlsx": (XLSX_MIMETYPE,),
+    "/v1/campaigns/{campaign_id}/report.csv": (CSV_MIMETYPE,),
+    "/v1/fences": ("application/geo+json",),
+}
+_ALSO_JSON = frozenset({"/v1/fences"})
+
+
 def _completed(app: APIFlask, spec: dict[str, Any]) -> dict[str, Any]:
     """APIFlask's document with what it cannot know: raw routes, scopes, problems, idempotency."""
     spec = _short_names(spec)
@@ -127,7 +137,13 @@ def _completed(app: APIFlask, spec: dict[str, Any]) -> dict[str, Any]:
     schemas.update(problem.pop("$defs"), Problem=problem)
     for module in (pings,):
         module.openapi(spec)
+    # several files may speak of one subject
+    spec["tags"] = list({tag["name"]: tag for tag in spec.get("tags", [])}.values())
     scopes = dict(_scopes(app))
+    for path, mimetypes in _FILES.items():
+        answer = spec["paths"][path]["get"]["responses"]["200"]
+        kept = answer.get("content", {}) if path in _ALSO_JSON else {}
+        answer["content"] = kept | {m: {"schema": {"type": "string"}} for m in mimetypes}
     for path, operations in spec["paths"].items():
         for method in METHODS:
             if method in operations:
@@ -197,6 +213,10 @@ def _keeps(operation: dict[str, Any]) -> bool:
 
 def _by_tag(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
+    for path, mimetypes in _FILES.items():
+        answer = spec["paths"][path]["get"]["responses"]["200"]
+        kept = answer.get("content", {}) if path in _ALSO_JSON else {}
+        answer["content"] = kept | {m: {"schema": {"type": "string"}} for m in mimetypes}
     for path, operations in spec["paths"].items():
         for method in METHODS:
             if method in operations:

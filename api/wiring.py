@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from flask import current_app
 
 from api.settings import Settings
 from geo.errors import NearcastError
@@ -82,5 +81,7 @@ def build(settings: Settings) -> House:
 
 def house() -> House:
     """The parts behind the request that is being answered."""
+    from flask import current_app  # the worker is wired here too, and needs no Flask
+
     found: House = current_app.extensions[EXTENSION]
     return found

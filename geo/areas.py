@@ -17,6 +17,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+#: the fault of an area beyond the world; data that counts 0 to 360 is none
+OUTSIDE = "outside the world"
+_FAR_DEG = 540.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Area:
     """One area: what it is called and where it lies (WGS84, valid, in [-180, 180], any size)."""
@@ -90,7 +95,7 @@ def repaired(
     for given, name, code in zip(geometries, names, codes, strict=True):
         geometry = None if given is None else shapely.force_2d(given)
         fault = _fault(geometry)
-        mended = _polygons(geometry, mend=bool(fault))
+        mended = None if fault == OUTSIDE else _polygons(geometry, mend=bool(fault))
         if fault or mended is None:
             repairs.append(_repair(name, fault, geometry, mended))
         if mended is not None:
@@ -102,6 +107,9 @@ def _fault(geometry: shapely.Geometry | None) -> str:
     """What is wrong with it, "" for nothing."""
     if geometry is None or geometry.is_empty:
         return "no polygon"
+    west, south, east, north = geometry.bounds
+    if not (west >= -_FAR_DEG and east <= _FAR_DEG and south >= -90 and north <= 90):
+        return OUTSIDE  # nothing of it is measured or mended: the work would grow with the longitude
     if geometry.geom_type not in ("Polygon", "MultiPolygon"):
         return f"{geometry.geom_type} instead of a polygon"
     return "" if geometry.is_valid else str(shapely.is_valid_reason(geometry))
@@ -123,9 +131,10 @@ def _polygons(geometry: shapely.Geometry | None, *, mend: bool) -> Polygonal | N
 
 
 def _repair(name: str, fault: str, before: shapely.Geometry | None, after: Polygonal | None) -> Repair:
+    measured = before is not None and fault != OUTSIDE
     return Repair(
         name=name,
         fault=fault,
-        area_before_m2=projected_area_m2(before) if before is not None else 0.0,
+        area_before_m2=projected_area_m2(before) if measured else 0.0,
         area_after_m2=projected_area_m2(after) if after is not None else 0.0,
     )

@@ -58,7 +58,7 @@ def read_frame(
         # GDAL's advice is for its own users, and the path is one in memory
         why = re.sub(r"'?/vsi[^\s']+'?", "it is", str(error)).split(";")[0]
         raise LayerUnreadable(f"The file cannot be read as {_FORMATS}: {why}") from error
-    except (IndexError, ValueError, LookupError) as error:
+    except (IndexError, ValueError, LookupError, shapely.errors.ShapelyError) as error:
         raise LayerUnreadable(f"The file is damaged or in another encoding: {error}") from error
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise LayerUnreadable("The file has no geometry.")
@@ -83,7 +83,7 @@ def layer_of(
         raise LayerUnreadable(
             "The file does not say its coordinate system. Name it, for example crs=EPSG:5181."
         )
-    for column in filter(None, (name_column, code_column)):
+    for column in (name_column, *([code_column] if code_column else [])):
         if column not in frame.columns:
             there = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
             raise LayerUnreadable(f"There is no column '{column}'. The file has: {there}.")

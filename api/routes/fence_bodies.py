@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from api.answers import Out, Page
 from api.fields import Flag, Hours, Instant, Key, Name, Text, Whole
@@ -140,8 +140,10 @@ class FenceQuery(Page):
 class FeatureCollection(Out):
     """A page of fences as GeoJSON."""
 
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, populate_by_name=True)
+
     type: str = "FeatureCollection"
     features: list[dict[str, Any]]
-    number_matched: Annotated[int, Field(serialization_alias="numberMatched")]
-    number_returned: Annotated[int, Field(serialization_alias="numberReturned")]
+    number_matched: Annotated[int, Field(alias="numberMatched")]
+    number_returned: Annotated[int, Field(alias="numberReturned")]
     next_cursor: str | None

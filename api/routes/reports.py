@@ -87,13 +87,13 @@ class ReasonOut(Out):
 class ReportOut(Out):
     """A campaign's report; tests are counted nowhere."""
 
-    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, populate_by_name=True)
 
     campaign_id: str
     name: str
     state: str
     time_zone: str
-    since: Annotated[str, Field(serialization_alias="from")]
+    since: Annotated[str, Field(alias="from")]
     until: str
     visits_until: str
     as_of: str

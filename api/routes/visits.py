@@ -47,7 +47,7 @@ class VisitedFence(Out):
 class VisitOut(Out):
     """A stay of a device at a fence; `left` is its last fix inside, so far while it is open."""
 
-    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, populate_by_name=True)
 
     device_id: str
     fence: VisitedFence
@@ -56,7 +56,7 @@ class VisitOut(Out):
     dwell_s: float
     fixes: int
     confidence: float
-    kind: Annotated[VisitClass, Field(serialization_alias="class")]
+    kind: Annotated[VisitClass, Field(alias="class")]
     open: bool
 
 
