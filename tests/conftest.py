@@ -80,12 +80,16 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def _postgres_database(postgres: Postgres, postgres_template: str) -> str:
+    return postgres.create(postgres_template)
+
+
 @pytest.fixture
-def postgres_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
-    """The URL of a fresh, migrated PostgreSQL database."""
-    name = postgres.create(postgres_template)
-    yield postgres.url(name)
-    postgres.drop(name)
+def postgres_url(postgres: Postgres, _postgres_database: str) -> Iterator[str]:
+    """The URL of an empty, migrated PostgreSQL database; who changes its tables takes an own one."""
+    yield postgres.url(_postgres_database)
+    postgres.empty(_postgres_database)
 
 
 @pytest.fixture(params=DATABASES)

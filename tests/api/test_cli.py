@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -53,6 +54,23 @@ def run(sqlite_url: str) -> Run:
         return result
 
     return call
+
+
+@pytest.fixture(scope="module")
+def imported(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the demo's stores, imported once."""
+    path = tmp_path_factory.mktemp("imported") / "nearcast.db"
+    shutil.copyfile(sqlite_template, path)
+    env = {"NEARCAST_DATABASE_URL": f"sqlite:///{path}"}
+    args = ["import", str(STORES), "--group", "데모", "--apply"]
+    assert CliRunner().invoke(main, args, env=env).exit_code == 0
+    return path
+
+
+@pytest.fixture
+def stores(imported: Path, sqlite_url: str) -> None:
+    """The database of `run` holds the demo's stores."""
+    shutil.copyfile(imported, sqlite_url.removeprefix("sqlite:///"))
 
 
 def _json(result: Result) -> Any:
@@ -178,8 +196,8 @@ def test_import_refuses_what_is_no_sheet(run: Run, tmp_path: Path) -> None:
     assert "Error:" in run("import", str(picture), "--group", "g", ends=1).output
 
 
+@pytest.mark.usefixtures("stores")
 def test_import_is_audited_as_the_command_lines(run: Run, sqlite_url: str) -> None:
-    run("import", str(STORES), "--group", "데모", "--apply")
     engine = make_engine(sqlite_url)
     newest_line = in_transaction(engine, lambda conn: audit_of(conn, 1, limit=1))[0]
     assert (newest_line["actor"], newest_line["action"]) == ("cli", "fence.saved")
@@ -187,20 +205,20 @@ def test_import_is_audited_as_the_command_lines(run: Run, sqlite_url: str) -> No
     engine.dispose()
 
 
+@pytest.mark.usefixtures("stores")
 @pytest.mark.parametrize("ending", ["xlsx", "csv"])
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_an_export_imports_again_without_a_change(
     run: Run, tmp_path: Path, ending: str, lang: str
 ) -> None:
-    run("import", str(STORES), "--group", "데모", "--apply")
     file = tmp_path / f"out.{ending}"
     assert "317 fences" in run("export", str(file), "--lang", lang).output
     counts = _json(run("import", str(file), "--group", "데모", "--json"))["counts"]
     assert counts == {"new": 0, "changed": 0, "same": 317, "refused": 0, "missing": 0}
 
 
+@pytest.mark.usefixtures("stores")
 def test_geojson_export_bears_circles_as_they_are(run: Run, tmp_path: Path) -> None:
-    run("import", str(STORES), "--group", "데모", "--apply")
     run("export", str(tmp_path / "out.geojson"))
     features = json.loads((tmp_path / "out.geojson").read_text(encoding="utf-8"))["features"]
     assert len(features) == 317
@@ -211,8 +229,8 @@ def test_geojson_export_bears_circles_as_they_are(run: Run, tmp_path: Path) -> N
     assert abs(first["geometry"]["coordinates"][0][0][0] - first["properties"]["lng"]) < 1
 
 
+@pytest.mark.usefixtures("stores")
 def test_export_of_one_group_holds_that_group(run: Run, tmp_path: Path) -> None:
-    run("import", str(STORES), "--group", "데모", "--apply")
     run("export", str(tmp_path / "all.csv"))
     rows = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text(encoding="utf-8-sig"))))
     group = rows[0]["group"]
@@ -240,6 +258,7 @@ def test_replay_posts_every_ping_and_says_what_became_of_them(
     assert old["rejected"] == 60, "without --backfill pings of 2020 are too old"
 
 
+@pytest.mark.slow
 def test_replay_under_the_replay_clock_takes_old_pings(
     run: Run, sqlite_url: str, tmp_path: Path
 ) -> None:
@@ -260,6 +279,7 @@ def test_replay_stops_at_a_refusal_and_tells_it(run: Run, server: Server, tmp_pa
     run("replay", str(walk), "--key", "k", "--zone", "Mars/Olympus", ends=2)
 
 
+@pytest.mark.slow
 def test_replay_waits_for_a_server_that_comes_back(run: Run, server: Server, tmp_path: Path) -> None:
     key = run("keys", "create", "--holds-consent", "--quiet").stdout.strip()
     walk = tmp_path / "walk.csv"
@@ -295,6 +315,7 @@ def test_the_worker_ends_when_nothing_is_due(run: Run) -> None:
             signal.signal(caught, handler)
 
 
+@pytest.mark.slow
 def test_the_worker_ends_on_a_signal(sqlite_url: str, tmp_path: Path) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-m", "api.cli", "worker"],
@@ -439,8 +460,8 @@ def test_doctor_finds_a_sound_installation(run: Run) -> None:
     assert all(f["ok"] is not False for f in found.values())
 
 
+@pytest.mark.usefixtures("stores")
 def test_doctor_counts_what_is_there(run: Run) -> None:
-    run("import", str(STORES), "--group", "데모", "--apply")
     run("keys", "create")
     found = {f["what"]: f["value"] for f in _json(run("doctor", "--json"))["findings"]}
     assert (found["fences"], found["fences live"], found["keys"]) == ("317", "317", "1")

@@ -18,13 +18,17 @@ def test_migrated_tables_are_those_of_the_metadata(engine: sa.Engine) -> None:
     assert differences(engine) == [], "run `make migration` and commit what it writes"
 
 
-def test_a_difference_would_be_seen(engine: sa.Engine) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_difference_would_be_seen(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    engine = make_engine(_url_of_an_empty_database(kind, tmp_path, request))
+    upgrade(engine)
     with engine.begin() as conn:
         conn.exec_driver_sql("drop index ix_device_user")
         conn.exec_driver_sql("alter table device drop column user_id")
     seen = str(differences(engine))
     assert "ix_device_user" in seen
     assert "user_id" in seen
+    engine.dispose()
 
 
 def test_sqlite_gets_the_same_ddl_from_migrations_and_metadata(
@@ -70,14 +74,17 @@ def test_a_database_without_tables_has_no_revision(tmp_path: Path) -> None:
 def test_processes_that_start_at_once_migrate_once(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path}/raced.db"
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.url(server.create())
+    url = _url_of_an_empty_database(kind, tmp_path, request)
     engines = [make_engine(url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upgrade, engines))
     assert current(engines[0]) == newest()
     for engine in engines:
         engine.dispose()
+
+
+def _url_of_an_empty_database(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    if kind == "sqlite":
+        return f"sqlite:///{folder}/own.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.create())
