@@ -49,7 +49,8 @@ def _page(matching: list[dict[str, Any]], ingest: list[dict[str, Any]]) -> Itera
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores "
         f"({_processor()}), Python {platform.python_version()}, NumPy {np.__version__}, "
         f"shapely {shapely.__version__} (GEOS {shapely.geos_version_string}). Machines differ and so do "
-        f"hours: trust the ratios of one run (load average {os.getloadavg()[1]:.1f}). These are the first figures; no bar is claimed yet."
+        f"hours: trust the ratios of one run (load average {os.getloadavg()[1]:.1f}). These are the "
+        "first figures; no bar is claimed yet."
     )
     yield from _matching(matching)
     yield from _ingest(ingest)
@@ -110,8 +111,8 @@ def _ingest(runs: list[dict[str, Any]]) -> Iterator[str]:
         )
     yield ""
     yield (
-        "A profile on SQLite shows Python objects made for pairs near fences as the dearest part. Sharing "
-        "one commit among waiting requests, COPY and compiled kernels are not there yet."
+        "A profile on SQLite shows Python objects made for pairs near fences as the dearest part. "
+        "Sharing one commit among waiting requests, COPY and compiled kernels are not there yet."
     )
 
 
