@@ -18,7 +18,7 @@ test: .venv/dev postgres lint types contracts  ## everything that CI runs
 	$(PYTEST) -m "not prove"
 
 check: .venv/dev lint types contracts  ## the quick part, at most 2 min
-	$(PYTEST) -q --hypothesis-profile=quick -m "not slow and not prove"
+	$(PYTEST) -q --hypothesis-profile=quick -m "not slow and not prove and not real"
 
 prove: .venv/dev postgres  ## the proofs with their large counts (≤ 60 min); writes docs/proofs.md
 	$(BIN)/python scripts/prove.py

@@ -246,6 +246,7 @@ def test_upsert_overwrites_what_stands(engine: sa.Engine) -> None:
     assert _pairs(engine) == {"a": "1", "b": "2", "c": "2"}
 
 
+@pytest.mark.slow
 def test_many_rows_go_at_once(engine: sa.Engine) -> None:
     rows = [_pair(f"{n:05}", "1") for n in range(MANY)]
     assert in_transaction(engine, lambda conn: insert_new(conn, meta, rows)) == MANY
