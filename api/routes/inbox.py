@@ -6,7 +6,7 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, request
 from pydantic import Field
 
 from api.answers import In, Out, encode
@@ -69,8 +69,8 @@ def get_inbox(query: InboxQuery) -> Response:
         )
 
     rows = reading(home.engine, verb)
-    # most calls find nothing new: only a first reading is written
-    if new := not_fetched(rows):
+    # most calls find nothing new: only a first reading is written, and HEAD reads nothing
+    if request.method == "GET" and (new := not_fetched(rows)):
         in_transaction(home.engine, lambda conn: deliveries.mark_fetched(conn, new, now_ms=now_ms))
     messages = [
         InboxMessage(**message_json(row, link_secret=home.link_secret, public_url=home.public_url))

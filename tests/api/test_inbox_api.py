@@ -72,6 +72,12 @@ def test_a_device_reads_its_own_messages_and_is_a_receiver_from_then_on(
     assert _rows(house)[0]["fetched_ms"] == START_MS + 5 * MIN  # the first time counts
 
 
+def test_asking_for_the_head_reads_nothing(told: tuple[World, FlaskClient, House]) -> None:
+    _, client, house = told
+    assert client.head("/v1/inbox?device_id=phone").status_code == 200
+    assert [row["fetched_ms"] for row in _rows(house)] == [None, None]
+
+
 @pytest.mark.parametrize("query", [f"ad_id={AD_ID}", f"ad_id={AD_ID.upper()}", "device_id=%20phone%20"])
 def test_a_device_is_found_by_its_ad_id_in_any_case(
     told: tuple[World, FlaskClient, House], query: str
