@@ -172,7 +172,7 @@ def test_a_move_made_twice_at_once_is_made_once(engine: sa.Engine) -> None:
     assert sorted(results) == ["illegal"] * 5 + ["moved"]
 
 
-def test_only_what_listens_is_told_to_snapshots(sqlite_engine: sa.Engine) -> None:
+def test_edits_and_moves_of_what_listens_are_told_to_snapshots(sqlite_engine: sa.Engine) -> None:
     world = World(sqlite_engine)
 
     def version() -> int:
@@ -180,15 +180,17 @@ def test_only_what_listens_is_told_to_snapshots(sqlite_engine: sa.Engine) -> Non
 
     start = version()
     campaign_id = _create(world)
-    _edit(world, campaign_id, priority=1)
-    _go(world, campaign_id, State.STANDBY)
     assert version() == start
-    _go(world, campaign_id, State.RUNNING)
+    _edit(world, campaign_id, priority=1)
+    assert version() == start + 1, "an edit is always told: a start may be committed meanwhile"
+    _go(world, campaign_id, State.STANDBY)
     assert version() == start + 1
-    _edit(world, campaign_id, priority=2)
+    _go(world, campaign_id, State.RUNNING)
     assert version() == start + 2
-    _go(world, campaign_id, State.PAUSED)
+    _edit(world, campaign_id, priority=2)
     assert version() == start + 3
+    _go(world, campaign_id, State.PAUSED)
+    assert version() == start + 4
 
 
 def test_a_pause_stops_the_very_next_ping(engine: sa.Engine) -> None:
