@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +19,8 @@ import psycopg
 from nearcast.store.tables import metadata
 
 START_S = 30.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class NoPostgres(Exception):
@@ -83,6 +87,7 @@ class Postgres:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C for pytest must not end it before the tests
+            preexec_fn=_end_with_parent,
             **self._run_as,
         )
         self._wait()
@@ -142,6 +147,12 @@ class Postgres:
             process.wait(20)
             self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """On Linux the kernel ends the server when the tests were killed and could not."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _unprivileged() -> dict[str, Any]:
