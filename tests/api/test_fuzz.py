@@ -27,6 +27,8 @@ from api import openapi
 from api.wiring import House
 from tests.api.doors import AD_ID, CAMPAIGN, GANGNAM, SQUARE, key, second_workspace
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

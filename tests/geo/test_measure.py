@@ -95,7 +95,8 @@ def test_both_ways_of_measuring_agree_to_a_millionth(polygon: shapely.Polygon) -
 @settings(max_examples=60, deadline=None)
 @given(star())
 def test_the_measured_area_is_the_exact_one_under_straight_edges(polygon: shapely.Polygon) -> None:
-    assert projected_area_m2(polygon) == pytest.approx(exact_m2(polygon), rel=2e-7, abs=1e-2)
+    # shapes drawn here go far beyond 1,000 km² and near the poles; half of what F2 allows
+    assert projected_area_m2(polygon) == pytest.approx(exact_m2(polygon), rel=5e-7, abs=1e-2)
 
 
 @pytest.mark.parametrize("lat", [0.0, 37.0, -37.0, 65.0, 75.0])

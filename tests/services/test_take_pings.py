@@ -439,6 +439,7 @@ def test_visits_do_not_depend_on_order_split_or_repetition(
         engine.dispose()
 
 
+@pytest.mark.slow
 @given(pings=walks, sizes=st.tuples(st.integers(1, 24), st.integers(1, 24)))
 @settings(max_examples=15)
 def test_in_time_order_the_cut_into_requests_decides_nothing(

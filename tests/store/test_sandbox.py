@@ -220,6 +220,7 @@ def test_sheet_and_encoding_are_handed_on() -> None:
     assert (table.rows[0], table.encoding, table.delimiter) == (["名前", "緯度"], "cp932", ",")
 
 
+@pytest.mark.slow
 def test_a_million_formatted_empty_rows_are_no_rows() -> None:
     rows = "".join(f'<row r="{n}"><c r="A{n}" s="1"/></row>' for n in range(2, 1_048_577))
     data = _with_sheet(f'{HEAD}<row r="1">{_cell("A1")}</row>{rows}{TAIL}')
@@ -283,6 +284,7 @@ def _damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.one_of(_damaged(), st.binary(max_size=200)))
 def test_no_bytes_raise_anything_but_a_refusal(data: bytes) -> None:
