@@ -33,11 +33,11 @@ from geo.fences.refusals import ShapeRefused
 from geo.fences.shapes import to_geojson
 from nearcast.services import edit_fences
 from nearcast.services.edit_fences import Change, Saved, Wanted
-from nearcast.services.errors import FieldError, Invalid, NotFound
+from nearcast.services.errors import AlreadyExists, FieldError, Invalid, NotFound
 from nearcast.services.find_fences import Near, find_fences
 from nearcast.services.ids import parse, public
 from nearcast.store import areas, fences
-from nearcast.store.engine import reading
+from nearcast.store.engine import Conflict, reading
 from nearcast.store.fences import Filter, StoredFence
 
 GEOJSON = "application/geo+json"
@@ -97,7 +97,10 @@ def put_fence(fence: str, body: FenceIn) -> Response:
         found = fences.by_external(conn, workspace_id=workspace_id, external_ids=[external_id])
         before = found.get(external_id)
         wanted = Wanted(fence=value, area_km2=given.area_km2, before=before)
-        return _saved(conn, wanted, given.notes), 200 if before else 201
+        try:
+            return _saved(conn, wanted, given.notes), 200 if before else 201
+        except AlreadyExists as error:
+            raise Conflict from error  # somebody has just made it: begin again and change it
 
     return answered(verb)
 
