@@ -12,15 +12,14 @@ from typing import Annotated, TypeVar
 import msgspec
 import numpy as np
 
+from api.answers import MAX_BODY_BYTES, MAX_DEPTH
 from api.problems import BodyTooLarge, MalformedBody
 from campaigns.people.identity import Identity, identify
 from geo.matching.pings import Ints, PingReason, Platform
 from nearcast.services.clocks import Clock
 from nearcast.services.take_pings import RawPings
 
-MAX_BODY_BYTES = 8 << 20  # quality Q5, on the wire and unpacked
 MAX_PINGS = 10_000
-MAX_DEPTH = 32
 NDJSON = "application/x-ndjson"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from campaigns.campaign.campaign import Campaign
+from campaigns.campaign.targeting import aims_at
 from campaigns.deciding.snapshot import Snapshot
 from geo.fences.fence import FenceVersion
 from geo.matching.certainty import CertaintyPolicy
@@ -95,13 +96,8 @@ def _listeners(
             by_fence[version.fence_id] = version
     found: dict[int, list[Campaign]] = defaultdict(list)
     for campaign in sorted(listening, key=lambda c: (-c.priority, c.id)):
-        where = campaign.targeting
         for fence_id, version in by_fence.items():
             fence = version.fence
-            if (
-                fence_id in where.fence_ids
-                or not set(where.groups).isdisjoint(fence.groups)
-                or not set(where.tags).isdisjoint(fence.tags)
-            ):
+            if aims_at(campaign.targeting, fence_id=fence_id, groups=fence.groups, tags=fence.tags):
                 found[fence_id].append(campaign)
     return {fence_id: tuple(campaigns) for fence_id, campaigns in found.items()}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from campaigns.deciding.gates import SENDS, Candidate, Decision, candidates, decide, slot_of
+from campaigns.deciding.gates import SENDS, Decision, candidates, decide, slot_of
 from campaigns.deciding.snapshot import Snapshot
 from campaigns.people.identity import Identity, may_keep_location, person_of
 from geo.matching.certainty import Judgement, Verdict, judge
@@ -486,20 +486,9 @@ def _decide(
         return []
     oldest_ms = min(candidate.transition.at_ms for candidate in asked)
     made = decision_store.made_before(conn, [c.transition.device for c in asked], oldest_ms)
-    fresh = [c for c in asked if _key(c) not in made]
+    fresh = [c for c in asked if decision_store.key_of(c) not in made]
     taken = decision_store.slots_taken(conn, filter(None, map(slot_of, fresh)))
     return decide(snapshot, fresh, taken)
-
-
-def _key(candidate: Candidate) -> decision_store.DecisionKey:
-    transition = candidate.transition
-    return (
-        candidate.campaign.id,
-        transition.device,
-        transition.fence_id,
-        transition.kind.value,
-        transition.at_ms,
-    )
 
 
 def _save_decisions(
@@ -514,10 +503,6 @@ def _save_decisions(
         made,
         app_id=app_id,
         fence_versions={row: versions[row].version for row in rows},
-        new_visit={
-            decision_store.key_of(d): d.candidate.transition.at_ms == d.candidate.transition.arrived_ms
-            for d in made
-        },
         snapshot_version=snapshot.version,
     )
 

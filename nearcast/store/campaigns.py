@@ -15,9 +15,9 @@ from campaigns.campaign.campaign import (
     Frequency,
     HoursZone,
     Message,
-    Targeting,
 )
 from campaigns.campaign.life import LISTENING, State
+from campaigns.campaign.targeting import targeting_of
 from geo.fences.hours import WeeklyHours
 from geo.matching.presence import Kind
 from nearcast.store.tables import app, campaign, campaign_move, campaign_version, test_device
@@ -146,20 +146,14 @@ def test_ids(conn: sa.Connection, workspace_id: int) -> dict[int, dict[str, int]
 
 def using_fences(conn: sa.Connection, fence_ids: AbstractSet[int]) -> list[sa.RowMapping]:
     """The campaigns in test, on standby, running or paused that name one of these fences."""
-    return [
-        row
-        for row in _alive(conn)
-        if not fence_ids.isdisjoint((row["body"].get("targeting") or {}).get("fence_ids") or ())
-    ]
+    return [row for row in _alive(conn) if not fence_ids.isdisjoint(targeting_of(row["body"]).fence_ids)]
 
 
 def using_group(conn: sa.Connection, *, workspace_id: int, group: str) -> list[sa.RowMapping]:
     """The campaigns of a workspace in test, on standby, running or paused that name a group."""
     own = set(conn.execute(sa.select(app.c.id).where(app.c.workspace_id == workspace_id)).scalars())
     return [
-        row
-        for row in _alive(conn)
-        if row["app_id"] in own and group in ((row["body"].get("targeting") or {}).get("groups") or ())
+        row for row in _alive(conn) if row["app_id"] in own and group in targeting_of(row["body"]).groups
     ]
 
 
@@ -179,18 +173,14 @@ def campaign_of(row: Mapping[str, Any] | sa.RowMapping) -> Campaign:
     """A complete campaign from its row and body; drafts may lack what this needs."""
     body = row["body"]
     hours = body.get("hours")
-    message, targeting = body["message"], body["targeting"]
+    message = body["message"]
     return Campaign(
         id=row["id"],
         app_id=row["app_id"],
         version=row["version"],
         name=row["name"],
         state=State(row["state"]),
-        targeting=Targeting(
-            fence_ids=tuple(targeting.get("fence_ids") or ()),
-            groups=tuple(targeting.get("groups") or ()),
-            tags=tuple(targeting.get("tags") or ()),
-        ),
+        targeting=targeting_of(body),
         period_start=datetime.fromisoformat(body["period"]["start"]),
         period_end=datetime.fromisoformat(body["period"]["end"]),
         time_zone=body["time_zone"],

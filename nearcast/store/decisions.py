@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from campaigns.campaign.campaign import Channel
-from campaigns.deciding.gates import SENDS, Decision, Slot
+from campaigns.deciding.gates import SENDS, Candidate, Decision, Slot
 from nearcast.store.engine import Conflict, among, insert_new
 from nearcast.store.tables import decision, delivery, send_slot
 
@@ -17,11 +17,11 @@ EXPIRES_AFTER_MS = 30 * 60_000  # product M9: a location trigger's message lives
 DecisionKey = tuple[int, int, int, str, int]  # campaign, device, fence, kind, trigger_ms
 
 
-def key_of(found: Decision) -> DecisionKey:
+def key_of(candidate: Candidate) -> DecisionKey:
     """The natural key: the same trigger is decided once, for ever."""
-    transition = found.candidate.transition
+    transition = candidate.transition
     return (
-        found.candidate.campaign.id,
+        candidate.campaign.id,
         transition.device,
         transition.fence_id,
         transition.kind.value,
@@ -71,7 +71,6 @@ def save(
     *,
     app_id: int,
     fence_versions: Mapping[int, int],
-    new_visit: Mapping[DecisionKey, bool],
     snapshot_version: int,
 ) -> None:
     """Write decisions with their slots and deliveries.
@@ -93,7 +92,6 @@ def save(
         | {
             "fence_version": fence_versions[found.candidate.transition.fence],
             "snapshot_version": snapshot_version,
-            "new_visit": new_visit[key_of(found)],
         }
         for found in decisions
     ]
@@ -126,7 +124,7 @@ def inbox_of(conn: sa.Connection, triggers: Mapping[tuple[int, int], int]) -> li
 
 
 def _names(found: Decision) -> dict[str, object]:
-    campaign_id, device_id, fence_id, kind, trigger_ms = key_of(found)
+    campaign_id, device_id, fence_id, kind, trigger_ms = key_of(found.candidate)
     return {
         "campaign_id": campaign_id,
         "device_id": device_id,
@@ -145,6 +143,7 @@ def _row(found: Decision) -> dict[str, object]:
         "value": found.value,
         "bound": found.bound,
         "initial": transition.initial,
+        "new_visit": transition.at_ms == transition.arrived_ms,
         "p": transition.p,
         "rim_m": transition.rim_m,
         "decided_ms": found.candidate.now_ms,
