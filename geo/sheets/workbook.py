@@ -9,9 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from collections.abc import Sequence
 from enum import StrEnum
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
@@ -19,42 +17,49 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError, Shee
 from geo.sheets.delimited import neutral, read_delimited
 from geo.sheets.encoding import decode
 from geo.sheets.problems import SheetRefused
+from geo.sheets.table import (
+    HEADING_WITHIN_ROWS,
+    Broken,
+    Cell,
+    FileOptions,
+    ReadFile,
+    Row,
+    SheetInfo,
+    SheetLimits,
+    Table,
+    cell_name,
+    column_letters,
+    is_blank,
+)
 
-Cell = str | int | float | bool | datetime | date | time | timedelta | None
-Row = list[Cell]
+__all__ = [
+    "HEADING_WITHIN_ROWS",
+    "Broken",
+    "Cell",
+    "FileOptions",
+    "Kind",
+    "ReadFile",
+    "Row",
+    "SheetInfo",
+    "SheetLimits",
+    "Table",
+    "cell_name",
+    "column_letters",
+    "is_blank",
+    "kind_of",
+    "read",
+    "read_csv",
+    "read_workbook",
+    "to_csv",
+    "to_xlsx",
+]
 
 XLSX_CELL_CHARS = 32_767  # Excel's limit of a cell
-HEADING_WITHIN_ROWS = 50  # title rows that may stand above the headings
 _LOOKED_AT_CHARS = 64_000
 _CONTROLS = [chr(c) for c in range(1, 32) if chr(c) not in "\t\n\r\x0b\x0c\x1a"]
 _MAX_CONTROL_SHARE = 0.001
 _LOOKS_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")  # "_x0041_" would be read as "A" (ST_Xstring)
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SheetLimits:
-    """What an uploaded file may cost (product U7).
-
-    Attributes:
-        max_rows: data rows; `HEADING_WITHIN_ROWS` more may hold titles and headings.
-        max_columns: 256, the width of an old XLS.
-        max_cells: rows × columns of all sheets taken: calamine keeps them densely at about 150 bytes.
-        max_ratio: unpacked ÷ packed size of a zip entry over 1 MiB; Excel's own stay under 100.
-        memory_bytes, cpu_s, wall_s: of the child process that reads the file.
-    """
-
-    max_bytes: int = 50 << 20
-    max_rows: int = 100_000
-    max_columns: int = 256
-    max_cells: int = 4_000_000
-    max_cell_chars: int = 1 << 20
-    max_entries: int = 2_000
-    max_unpacked_bytes: int = 512 << 20
-    max_ratio: int = 200
-    memory_bytes: int = 1 << 30
-    cpu_s: int = 30
-    wall_s: float = 60.0
 
 
 class Kind(StrEnum):
@@ -63,30 +68,6 @@ class Kind(StrEnum):
     TEXT = "csv"
     ZIP = "zip"
     CFB = "xls"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """One sheet as it stands.
-
-    Attributes:
-        sheet: its name; None for a CSV.
-        rows: row `i` is row `first_row + i` in Excel; empty cells are None, rows may differ in
-            length. Rows after the last value are left out.
-        encoding, delimiter: of a CSV; None for workbooks.
-    """
-
-    sheet: str | None
-    rows: list[Row]
-    first_row: int = 1
-    encoding: str | None = None
-    delimiter: str | None = None
-
-    def numbered(self) -> Iterator[tuple[int, Row]]:
-        """(row number as Excel shows it, cells) of every row that is not blank."""
-        for number, row in enumerate(self.rows, self.first_row):
-            if not is_blank(row):
-                yield number, row
 
 
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -235,11 +216,6 @@ def _check_is_text(text: str) -> None:
         raise SheetRefused("not_a_sheet", what="binary data", what_ko="이진 데이터예요")
 
 
-def is_blank(row: Sequence[Cell]) -> bool:
-    """Whether no cell of the row shows anything."""
-    return all(c is None or (isinstance(c, str) and not c.strip()) for c in row)
-
-
 def _trimmed(rows: Sequence[Sequence[Cell]]) -> list[Row]:
     """Rows without the empty ones after the last value, cells without the empty ones at the end."""
     kept = [_trimmed_row(row) for row in rows]
@@ -253,21 +229,6 @@ def _trimmed_row(row: Sequence[Cell]) -> Row:
     while end and row[end - 1] is None:
         end -= 1
     return list(row[:end])
-
-
-def column_letters(index: int) -> str:
-    """`A` for 0, `Z` for 25, `AA` for 26."""
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
-
-
-def cell_name(row_number: int, index: int) -> str:
-    """`C7` for row 7 and column index 2."""
-    return f"{column_letters(index)}{row_number}"
 
 
 def to_csv(rows: Sequence[Sequence[Cell]]) -> bytes:
