@@ -17,7 +17,7 @@ from geo.antimeridian import unwrap
 from geo.areas import AreaLayer
 from geo.fences.fence import CircleShape, Fence, Shape
 from geo.fences.shapes import representative_point
-from geo.measure import circle_box
+from geo.measure import circle_boxes
 from nearcast.services.errors import AlreadyExists, FieldError, Invalid, NotAllowedNow, PlanRequired
 from nearcast.services.ids import public
 from nearcast.store import areas as area_store
@@ -81,35 +81,33 @@ def save_fences(
     _check(conn, wanted, workspace_id, plan)
     changed = [w for w in wanted if w.before is None or not _same(w.before.fence, w.fence)]
     new = [w for w in changed if w.before is None]
-    rows = [_row(w, workspace_id, now_ms, campaign_id) for w in changed]
-    new_ids = iter(
-        fences.insert(conn, [r for r, w in zip(rows, changed, strict=True) if w.before is None])
-    )
-    ids = {id(w): next(new_ids) if w.before is None else w.before.id for w in changed}
-    fences.update(
-        conn,
-        [
-            _current(row) | {"id": w.before.id}
-            for row, w in zip(rows, changed, strict=True)
-            if w.before is not None
-        ],
-    )
+    serials = iter(fences.take_serials(conn, len(new)))
+    ids = {id(w): next(serials) if w.before is None else w.before.id for w in changed}
+    rows = [
+        _row(w, box) | {"id": ids[id(w)], "updated_ms": now_ms}
+        for w, box in zip(changed, _boxes([w.fence.shape for w in changed]), strict=True)
+    ]
+    made = {"workspace_id": workspace_id, "campaign_id": campaign_id, "created_ms": now_ms}
+    pairs = list(zip(rows, changed, strict=True))
+    fences.insert(conn, [row | made for row, w in pairs if w.before is None])
+    fences.update(conn, [row for row, w in pairs if w.before is not None])
     fences.add_versions(
         conn,
         [
             fences.version_row(
-                fence_id=ids[id(w)],
+                fence_id=row["id"],
                 version=row["version"],
                 value=w.fence,
                 time_zone=time_zone_of(w.fence.shape),
                 now_ms=now_ms,
                 actor=actor,
             )
-            for row, w in zip(rows, changed, strict=True)
+            for row, w in pairs
         ],
+        ended=[w.before.id for w in changed if w.before is not None],
         now_ms=now_ms,
     )
-    _link(conn, {ids[id(w)]: w.fence for w in changed}, workspace_id, now_ms)
+    _link(conn, {ids[id(w)]: w for w in changed}, workspace_id, now_ms)
     if changed:
         _tell(conn, workspace_id, now_ms, actor, new=len(new), changed=len(changed) - len(new), ids=ids)
     return [_saved(w, ids) for w in wanted]
@@ -164,17 +162,21 @@ def time_zone_of(shape: Shape) -> str:
 
 def link_areas(conn: sa.Connection, shapes: Mapping[int, Shape], workspace_id: int) -> None:
     """Note which areas of the workspace's layers hold each fence's representative point (F10)."""
-    if not shapes:
-        return
+    area_store.clear_fences(conn, list(shapes))
+    _add_areas(conn, shapes, workspace_id)
+
+
+def _add_areas(conn: sa.Connection, shapes: Mapping[int, Shape], workspace_id: int) -> None:
     layer, serials = _layers(conn, workspace_id)
-    held: dict[int, list[int]] = {fence_id: [] for fence_id in shapes}
-    if serials:
-        places = np.array([representative_point(shape) for shape in shapes.values()])
-        point, area = layer.holding(lon=places[:, 0], lat=places[:, 1])
-        fence_ids = list(shapes)
-        for p, a in zip(point.tolist(), area.tolist(), strict=True):
-            held[fence_ids[p]].append(serials[a])
-    area_store.set_of_fences(conn, held)
+    if not serials or not shapes:
+        return
+    places = np.array([representative_point(shape) for shape in shapes.values()])
+    point, area = layer.holding(lon=places[:, 0], lat=places[:, 1])
+    held: dict[int, list[int]] = {}
+    fence_ids = list(shapes)
+    for p, a in zip(point.tolist(), area.tolist(), strict=True):
+        held.setdefault(fence_ids[p], []).append(serials[a])
+    area_store.add_fences(conn, held)
 
 
 #: layers are read often and change seldom: those used last stay decoded
@@ -237,45 +239,50 @@ def _same(a: Fence, b: Fence) -> bool:
     return a.shape.geometry.normalize() == b.shape.geometry.normalize()
 
 
-def _row(w: Wanted, workspace_id: int, now_ms: int, campaign_id: int | None) -> dict[str, Any]:
-    shape = w.fence.shape
-    if isinstance(shape, CircleShape):
-        box = tuple(circle_box(lon=shape.lon, lat=shape.lat, radius_m=shape.radius_m))
-    else:
-        box = tuple(unwrap(shape.geometry).bounds)
-    west, south, east, north = (float(edge) for edge in box)
+def _row(w: Wanted, box: Sequence[float]) -> dict[str, Any]:
+    """The columns of a fence that an edit sets."""
+    west, south, east, north = box
     return {
-        "workspace_id": workspace_id,
         "external_id": w.fence.external_id,
         "name": w.fence.name,
         "version": w.before.version + 1 if w.before else 1,
-        "campaign_id": w.before.campaign_id if w.before else campaign_id,
         "area_km2": w.area_km2,
         "west": west,
         "south": south,
         "east": east,
         "north": north,
-        "created_ms": w.before.created_ms if w.before else now_ms,
-        "updated_ms": now_ms,
     }
 
 
-def _current(row: Mapping[str, object]) -> dict[str, object]:
-    fixed = ("workspace_id", "campaign_id", "created_ms")
-    return {name: value for name, value in row.items() if name not in fixed}
+def _boxes(shapes: Sequence[Shape]) -> list[list[float]]:
+    """(west, south, east, north) of each shape, east may pass 180; all circles at once."""
+    boxes = np.empty((len(shapes), 4))
+    circles = [(n, s) for n, s in enumerate(shapes) if isinstance(s, CircleShape)]
+    if circles:
+        at = [n for n, _ in circles]
+        lon, lat, radius_m = np.array([(s.lon, s.lat, s.radius_m) for _, s in circles]).T
+        boxes[at] = np.column_stack(circle_boxes(lon=lon, lat=lat, radius_m=radius_m))
+    for n, shape in enumerate(shapes):
+        if not isinstance(shape, CircleShape):
+            boxes[n] = unwrap(shape.geometry).bounds
+    return boxes.tolist()
 
 
-def _link(conn: sa.Connection, saved: Mapping[int, Fence], workspace_id: int, now_ms: int) -> None:
+def _link(conn: sa.Connection, saved: Mapping[int, Wanted], workspace_id: int, now_ms: int) -> None:
+    """Groups and areas of the fences that were saved; those of new ones need no clearing."""
     groups = group_store.ensure(
         conn,
         workspace_id=workspace_id,
-        names=[name for fence in saved.values() for name in fence.groups],
+        names={name for w in saved.values() for name in w.fence.groups},
         now_ms=now_ms,
     )
-    group_store.set_of_fences(
-        conn, {fence_id: [groups[g] for g in set(fence.groups)] for fence_id, fence in saved.items()}
+    known = [fence_id for fence_id, w in saved.items() if w.before is not None]
+    group_store.clear_fences(conn, known)
+    group_store.add_fences(
+        conn, {fence_id: [groups[g] for g in set(w.fence.groups)] for fence_id, w in saved.items()}
     )
-    link_areas(conn, {fence_id: fence.shape for fence_id, fence in saved.items()}, workspace_id)
+    area_store.clear_fences(conn, known)
+    _add_areas(conn, {fence_id: w.fence.shape for fence_id, w in saved.items()}, workspace_id)
 
 
 def _tell(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from campaigns.campaign.plans import Feature, Plan, opens
-from geo.fences.columns import FenceDefaults, ReadFences, read_sheets, review_sheets
+from geo.fences.columns import FenceDefaults, ReadFences, ReadOptions, read_sheets, review_sheets
 from geo.fences.fence import CircleShape, Fence
 from geo.measure import circle_area_km2, projected_area_m2
 from geo.sheets.changes import Review, State
@@ -52,7 +52,7 @@ def read_file(data: bytes, *, defaults: FenceDefaults, sheet: str | None = None)
         SheetRefused: the file as a whole cannot be read.
         ShapeRefused: the default radius is out of bounds.
     """
-    return read_sheets(read_tables(data, sheet=sheet), defaults=defaults)
+    return read_sheets(read_tables(data, sheet=sheet), options=ReadOptions(defaults=defaults))
 
 
 def check(conn: sa.Connection, read: Sequence[ReadFences], *, workspace_id: int, plan: Plan) -> Checked:

@@ -8,7 +8,8 @@ import shapely
 import sqlalchemy as sa
 
 from geo.areas import Area, AreaLayer
-from nearcast.store.engine import among, delete_keys, insert_new
+from nearcast.store.bulk import insert_many
+from nearcast.store.engine import among, insert_new
 from nearcast.store.tables import area, area_layer, fence_area
 
 
@@ -64,11 +65,16 @@ def load(conn: sa.Connection, workspace_id: int) -> tuple[AreaLayer, list[int]]:
     return AreaLayer(areas), [row.id for row in rows]
 
 
-def set_of_fences(conn: sa.Connection, areas_by_fence: Mapping[int, Iterable[int]]) -> None:
-    """Make these the areas that hold the fences' representative points."""
-    delete_keys(conn, fence_area, [{"fence_id": f} for f in areas_by_fence])
+def clear_fences(conn: sa.Connection, fence_ids: Sequence[int]) -> None:
+    """Forget which areas hold these fences."""
+    if fence_ids:
+        conn.execute(sa.delete(fence_area).where(among(conn, fence_area.c.fence_id, fence_ids)))
+
+
+def add_fences(conn: sa.Connection, areas_by_fence: Mapping[int, Iterable[int]]) -> None:
+    """Note areas that hold the fences' representative points."""
     rows = [{"fence_id": f, "area_id": area_id} for f, ids in areas_by_fence.items() for area_id in ids]
-    insert_new(conn, fence_area, rows)
+    insert_many(conn, fence_area, rows)
 
 
 def names_of_fences(conn: sa.Connection, fence_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -25,6 +26,14 @@ Row = Mapping[str, Any]
 ATTEMPTS = 20
 BUSY_TIMEOUT_MS = 15_000
 _RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "23505"})
+
+
+def json_text(value: Any) -> str:
+    """A value as the JSON text that JSON columns hold."""
+    return msgspec.json.encode(value).decode()
+
+
+_JSON: dict[str, Any] = {"json_serializer": json_text, "json_deserializer": msgspec.json.decode}
 
 
 class Conflict(NearcastError):
@@ -53,7 +62,7 @@ def make_engine(url: str) -> sa.Engine:
     """
     if sa.make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url)
-    engine = sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    engine = sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED", **_JSON)
     with engine.connect() as conn:
         setting = conn.exec_driver_sql("show synchronous_commit").scalar()
     if setting == "off":
@@ -66,7 +75,7 @@ def make_engine(url: str) -> sa.Engine:
 
 
 def _sqlite_engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"check_same_thread": False})
+    engine = sa.create_engine(url, connect_args={"check_same_thread": False}, **_JSON)
 
     @sa.event.listens_for(engine, "connect")
     def open_(dbapi_connection: _DriverConnection, _: ConnectionPoolEntry) -> None:

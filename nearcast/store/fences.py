@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from geo.fences.fence import CircleShape, Fence, FenceVersion, PolygonShape, Shape
 from geo.fences.hours import WeeklyHours
-from nearcast.store import groups
+from nearcast.store import bulk, groups
 from nearcast.store.engine import Conflict, among
 from nearcast.store.tables import fence, fence_version
 
@@ -77,12 +77,14 @@ def fence_of(attributes: Mapping[str, Any], shape: Shape) -> Fence:
     )
 
 
-def insert(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """New fences; returns their serials in the order given."""
-    if not rows:
-        return []
-    statement = sa.insert(fence).returning(fence.c.id, sort_by_parameter_order=True)
-    return [row.id for row in conn.execute(statement, [dict(row) for row in rows])]
+def take_serials(conn: sa.Connection, count: int) -> list[int]:
+    """Serials for new fences."""
+    return bulk.take_serials(conn, fence, count)
+
+
+def insert(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """New fences, each with its serial."""
+    bulk.insert_many(conn, fence, rows)
 
 
 def update(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -102,14 +104,15 @@ def update(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
             raise Conflict
 
 
-def add_versions(conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, now_ms: int) -> None:
-    """New versions from now on; the ones before them end now.
+def add_versions(
+    conn: sa.Connection, rows: Sequence[Mapping[str, Any]], *, ended: Sequence[int], now_ms: int
+) -> None:
+    """New versions from now on; those that the `ended` fences had end now.
 
     Of two writers that made the same version at once, one gets an `IntegrityError` and begins again.
     """
-    if rows:
-        end_versions(conn, [row["fence_id"] for row in rows], now_ms=now_ms)
-        conn.execute(sa.insert(fence_version), [dict(row) for row in rows])
+    end_versions(conn, ended, now_ms=now_ms)
+    bulk.insert_many(conn, fence_version, rows)
 
 
 def end_versions(conn: sa.Connection, fence_ids: Sequence[int], *, now_ms: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from nearcast.store.engine import among, delete_keys, insert_new
+from nearcast.store.bulk import insert_many
+from nearcast.store.engine import among, insert_new
 from nearcast.store.tables import fence, fence_group, fence_group_member
 
 
@@ -28,13 +29,20 @@ def ensure(
     return {row.name: row.id for row in conn.execute(query)}
 
 
-def set_of_fences(conn: sa.Connection, groups_by_fence: Mapping[int, Iterable[int]]) -> None:
-    """Make these the groups of the fences."""
-    delete_keys(conn, fence_group_member, [{"fence_id": f} for f in groups_by_fence])
+def clear_fences(conn: sa.Connection, fence_ids: Sequence[int]) -> None:
+    """Take fences out of all groups."""
+    if fence_ids:
+        conn.execute(
+            sa.delete(fence_group_member).where(among(conn, fence_group_member.c.fence_id, fence_ids))
+        )
+
+
+def add_fences(conn: sa.Connection, groups_by_fence: Mapping[int, Iterable[int]]) -> None:
+    """Put fences into groups that they are not in."""
     rows = [
         {"group_id": group, "fence_id": f} for f, groups in groups_by_fence.items() for group in groups
     ]
-    insert_new(conn, fence_group_member, rows)
+    insert_many(conn, fence_group_member, rows)
 
 
 def listed(conn: sa.Connection, workspace_id: int) -> list[sa.RowMapping]:

@@ -83,12 +83,13 @@ def test_fences_know_their_areas_until_the_layer_goes(engine: sa.Engine, workspa
     def names() -> dict[int, list[tuple[str, str]]]:
         return reading(engine, lambda conn: areas.names_of_fences(conn, [one, other]))
 
-    in_transaction(engine, lambda c: areas.set_of_fences(c, {one: serials, other: serials[:1]}))
+    in_transaction(engine, lambda c: areas.add_fences(c, {one: serials, other: serials[:1]}))
     assert names() == {
         one: [("region", "서초구"), ("region", "강남구"), ("trade_area", "강남구")],
         other: [("region", "서초구")],
     }
-    in_transaction(engine, lambda c: areas.set_of_fences(c, {one: serials[1:2]}))
+    in_transaction(engine, lambda c: areas.clear_fences(c, [one]))
+    in_transaction(engine, lambda c: areas.add_fences(c, {one: serials[1:2]}))
     assert names() == {one: [("region", "강남구")], other: [("region", "서초구")]}
 
     in_transaction(engine, lambda conn: areas.delete(conn, layer_id))

@@ -60,7 +60,9 @@ def _save(
     engine: sa.Engine, workspace_id: int, *saved: Fence, now_ms: int = 0, **more: Any
 ) -> list[int]:
     def verb(conn: sa.Connection) -> list[int]:
-        ids = fences.insert(conn, [_row(workspace_id, fence, **more) for fence in saved])
+        ids = fences.take_serials(conn, len(saved))
+        numbered = zip(ids, saved, strict=True)
+        fences.insert(conn, [_row(workspace_id, fence, id=n, **more) for n, fence in numbered])
         _add_versions(conn, dict(zip(ids, saved, strict=True)), 1, now_ms)
         return ids
 
@@ -79,7 +81,7 @@ def _add_versions(conn: sa.Connection, saved: dict[int, Fence], version: int, no
         )
         for fence_id, fence in saved.items()
     ]
-    fences.add_versions(conn, rows, now_ms=now_ms)
+    fences.add_versions(conn, rows, ended=list(saved), now_ms=now_ms)
 
 
 def _live(engine: sa.Engine, workspace_id: int, since_ms: int = -1) -> list[tuple[int, int, int]]:
@@ -195,7 +197,7 @@ def test_one_living_fence_a_key_and_workspace(engine: sa.Engine, workspace_id: i
     _save(engine, workspace_id, Fence(name="n", shape=CIRCLE), Fence(name="n", shape=CIRCLE))
 
     with pytest.raises((sa.exc.IntegrityError, Conflict)), engine.begin() as conn:
-        fences.insert(conn, [_row(workspace_id, keyed)])
+        fences.insert(conn, [_row(workspace_id, keyed, id=fences.take_serials(conn, 1)[0])])
 
 
 def test_another_workspaces_fences_are_not_there(engine: sa.Engine, workspace_id: int) -> None:
