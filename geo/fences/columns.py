@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +11,7 @@ from geo.fences.column_list import COLUMNS, FIELDS, MAX_POLYGON_CELLS
 from geo.fences.fence import CircleShape, Fence, PolygonShape
 from geo.fences.identity import MEMO, Identity, conflict_keys, review_fences
 from geo.fences.limits import check_circle
+from geo.fences.reading import FenceDefaults, Place, ReadFences, ReadOptions
 from geo.fences.refusals import Note, ShapeRefused
 from geo.fences.row_faults import (
     duplicate,
@@ -28,59 +28,39 @@ from geo.sheets.headings import Headings, Record, find_headings, problem_at, rea
 from geo.sheets.problems import CellRefused, Problem
 from geo.sheets.workbook import Cell, Table
 
+__all__ = [
+    "FenceDefaults",
+    "ReadFences",
+    "ReadOptions",
+    "fences_to_rows",
+    "read_fences",
+    "read_sheets",
+    "review_sheets",
+]
+
 POLYGON_CELL_CHARS = 32_000  # below Excel's 32,767 of a cell; longer outlines go on beside it
 _WKT_START = re.compile(r"\s*(?:SRID=\d+;\s*)?[A-Za-z]{4,}")
-#: sheet and row
-Place = tuple[str | None, int]
+#: (rows done, all rows)
+Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FenceDefaults:
-    """What holds for every row whose own cell is empty or whose column is absent."""
-
-    radius_m: float | None = None
-    group: str | None = None
-    brand: str | None = None
-    category: str | None = None
-    store: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadFences:
-    """A sheet read as fences.
-
-    Attributes:
-        sheet: its name; None for a CSV.
-        fences: (row as Excel shows it, fence) of the rows without a problem, in order.
-        problems: all problems of all rows, and of the sheet's headings.
-        refused: rows that gave no fence, with as much of their identity as could be read.
-        mapping: column name → heading as it stands in the sheet.
-        unknown_headings: headings that were not used: no column goes by them, or another heading
-            serves that column already.
-        given: fields of `Fence` that the file or the defaults speak about.
-        notes: (row, note): changes to outlines that change no area.
-        heading_row: its number; None where none was found.
-    """
-
-    sheet: str | None
-    fences: list[tuple[int, Fence]]
-    problems: list[Problem]
-    refused: Mapping[int, Identity] = field(default_factory=lambda: MappingProxyType({}))
-    mapping: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    unknown_headings: tuple[str, ...] = ()
-    given: frozenset[str] = frozenset()
-    notes: tuple[tuple[int, Note], ...] = ()
-    heading_row: int | None = None
-
-
-def read_sheets(tables: Sequence[Table], *, defaults: FenceDefaults | None = None) -> list[ReadFences]:
+def read_sheets(
+    tables: Sequence[Table],
+    *,
+    options: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> list[ReadFences]:
     """The fences of all sheets of a file; the same fence may not stand in two of them.
 
     A sheet without headings (a legend, a cover) is left out where another one has some.
+
+    Args:
+        progress: told (rows done, all rows) of the file, at most once every 1,000 rows.
+    Raises:
+        ShapeRefused: the default radius is out of bounds; nothing else raises.
     """
     seen: dict[Hashable, Place] = {}
-    read = [read_fences(table, defaults=defaults, seen=seen) for table in tables]
+    read = [read_fences(table, options=options, seen=seen) for table in tables]
     headed = [sheet for sheet in read if sheet.heading_row is not None]
     return headed or read[:1]
 
@@ -110,7 +90,7 @@ def review_sheets(
 def read_fences(
     table: Table,
     *,
-    defaults: FenceDefaults | None = None,
+    options: ReadOptions | None = None,
     seen: dict[Hashable, Place] | None = None,
 ) -> ReadFences:
     """The fences of a sheet, and every problem of every row.
@@ -125,10 +105,16 @@ def read_fences(
     Raises:
         ShapeRefused: the default radius is out of bounds; nothing else raises.
     """
-    defaults = defaults or FenceDefaults()
+    options = options or ReadOptions()
+    defaults = options.defaults
     if defaults.radius_m is not None:
         check_circle(CircleShape(lon=0.0, lat=0.0, radius_m=defaults.radius_m))
-    headings = find_headings(table, COLUMNS)
+    headings = find_headings(
+        table,
+        COLUMNS,
+        mapping=options.mapping_of(table.sheet),
+        heading_row=options.heading_row_of(table.sheet),
+    )
     if headings is None:
         return ReadFences(sheet=table.sheet, fences=[], problems=[no_headings(table)])
     reader = _Reader(table, headings, defaults, {} if seen is None else seen)
@@ -146,6 +132,7 @@ def read_fences(
         given=reader.given(),
         notes=tuple(reader.notes),
         heading_row=headings.row,
+        headings=headings,
     )
 
 

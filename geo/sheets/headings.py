@@ -83,7 +83,13 @@ def heading_key(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFC", folded) if c.isalnum())
 
 
-def find_headings(table: Table, columns: Sequence[Column]) -> Headings | None:
+def find_headings(
+    table: Table,
+    columns: Sequence[Column],
+    *,
+    mapping: Mapping[str, str | None] | None = None,
+    heading_row: int | None = None,
+) -> Headings | None:
     """The row among the first 50 that names the most columns, the first of equals; None: none does.
 
     Title rows above it are passed over.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from geo.fences.columns import FenceDefaults, ReadFences, fences_to_rows, read_fences
+from geo.fences.columns import FenceDefaults, ReadFences, ReadOptions, fences_to_rows, read_fences
 from geo.fences.fence import CircleShape
 from geo.fences.identity import review_fences
 from geo.sheets.changes import State
@@ -25,7 +25,8 @@ def _table(name: str) -> Table:
 
 
 def _fences(name: str, **defaults: object) -> ReadFences:
-    return read_fences(_table(name), defaults=FenceDefaults(**defaults))  # type: ignore[arg-type]
+    options = ReadOptions(defaults=FenceDefaults(**defaults))  # type: ignore[arg-type]
+    return read_fences(_table(name), options=options)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,8 @@ def test_bus_stops(
 ) -> None:
     table = _table(f"korea_public_csv/{name}")
     assert (table.encoding, table.delimiter, len(table.rows)) == ("cp949", ",", rows + 1)
-    found = read_fences(table, defaults=FenceDefaults(radius_m=50, group="정류장"))
+    options = ReadOptions(defaults=FenceDefaults(radius_m=50, group="정류장"))
+    found = read_fences(table, options=options)
     assert (len(found.fences), found.problems) == (rows, [])
     assert found.mapping == mapping
     row, fence = found.fences[0]

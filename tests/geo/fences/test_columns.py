@@ -17,6 +17,7 @@ from geo.fences.columns import (
     POLYGON_CELL_CHARS,
     FenceDefaults,
     ReadFences,
+    ReadOptions,
     fences_to_rows,
     read_fences,
     read_sheets,
@@ -41,7 +42,7 @@ BOWTIE = "POLYGON ((127 37, 127.01 37.01, 127.01 37, 127 37.01, 127 37))"
 
 def _read(*rows: list[Cell], **defaults: object) -> ReadFences:
     table = Table(sheet=None, rows=list(rows), delimiter=",")
-    return read_fences(table, defaults=FenceDefaults(**defaults))  # type: ignore[arg-type]
+    return read_fences(table, options=ReadOptions(defaults=FenceDefaults(**defaults)))  # type: ignore[arg-type]
 
 
 def _codes(found: ReadFences) -> list[tuple[str | None, str]]:
@@ -385,7 +386,7 @@ def test_a_sheet_takes_nothing_from_fences_of_which_only_another_speaks() -> Non
             Table(sheet="가", rows=[["이름", "위도", "경도", "브랜드"], ["a", *place, "달"]]),
             Table(sheet="나", rows=[["이름", "위도", "경도"], ["b", *place], ["c", 1, None]]),
         ],
-        defaults=FenceDefaults(radius_m=100, group="g"),
+        options=ReadOptions(defaults=FenceDefaults(radius_m=100, group="g")),
     )
     review = review_sheets(read, there)
     assert [(c.sheet, c.row, c.state, c.place) for c in review.changes] == [
