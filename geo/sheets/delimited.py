@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 from geo.sheets.problems import SheetRefused
 
@@ -19,36 +20,62 @@ _FORMULA_START = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 
 
-def read_delimited(text: str, *, max_rows: int) -> tuple[list[list[str | None]], str]:
-    """The records of a CSV text, and its delimiter (one of `DELIMITERS`).
+class Delimited:
+    """The records of a CSV text, one after the other.
 
     A record is one row however many line breaks its quoted cells hold, and an empty line is an empty
     row: so Excel numbers them. A first line `sep=;` is obeyed and is no row. Empty cells are None;
     the apostrophe that `neutral` put before a formula is taken off. Line ends may be of any kind.
-    Raises `SheetRefused`: `unclosed_quote`, `too_many_rows`, `unreadable`.
+
+    Attributes:
+        delimiter: as given or found, one of `DELIMITERS`, or what the line `sep=` names.
     """
-    named = _SEP_LINE.match(text)
-    if named:
-        text = text[named.end() :]
-    delimiter = (named[1] or named[2]) if named else find_delimiter(text)
-    rows: list[list[str | None]] = []
-    try:
-        for record in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows.append([_plain(cell) if cell else None for cell in record])
-            if len(rows) > max_rows:
-                raise SheetRefused(
-                    "too_many_rows",
-                    where="The file",
-                    where_ko="파일",
-                    given=f"{len(rows):,}",
-                    bound=f"{max_rows:,}",
-                )
-    except csv.Error as error:
-        what = f"row {len(rows) + 1}: {error}"
-        raise SheetRefused("unreadable", what=what) from error
-    if text.count('"') % 2 and rows and any(cell and "\n" in cell for cell in rows[-1]):
-        raise SheetRefused("unclosed_quote", given=f"{len(rows):,}")
-    return rows, delimiter
+
+    def __init__(self, text: str, *, max_rows: int, delimiter: str | None = None) -> None:
+        """With `delimiter`, none is guessed, whatever a line `sep=` says.
+
+        Raises `SheetRefused` (`unknown_delimiter`) for one that is not in `DELIMITERS`.
+        """
+        if delimiter is not None and delimiter not in DELIMITERS:
+            raise SheetRefused("unknown_delimiter", given=delimiter[:20])
+        named = _SEP_LINE.match(text)
+        if named:
+            text = text[named.end() :]
+        said = (named[1] or named[2]) if named else None
+        self.delimiter = delimiter or said or find_delimiter(text)
+        self._text = text
+        self._max_rows = max_rows
+
+    def rows(self) -> Iterator[list[str | None]]:
+        """Every record. Raises `SheetRefused`: `unclosed_quote`, `too_many_rows`, `unreadable`."""
+        neutralized = "'" in self._text
+        number, row = 0, list[str | None]()
+        try:
+            for record in csv.reader(io.StringIO(self._text, newline=""), delimiter=self.delimiter):
+                number += 1
+                if number > self._max_rows:
+                    raise self._too_many(number)
+                if neutralized:
+                    row = [_plain(cell) if cell else None for cell in record]
+                else:
+                    row = [cell or None for cell in record]
+                yield row
+        except csv.Error as error:
+            raise SheetRefused("unreadable", what=f"row {number + 1}: {error}") from error
+        if self._text.count('"') % 2 and any(cell and "\n" in cell for cell in row):
+            raise SheetRefused("unclosed_quote", given=f"{number:,}")
+
+    def _too_many(self, rows: int) -> SheetRefused:
+        given, bound = f"{rows:,}", f"{self._max_rows:,}"
+        return SheetRefused("too_many_rows", where="The file", where_ko="파일", given=given, bound=bound)
+
+
+def read_delimited(
+    text: str, *, max_rows: int, delimiter: str | None = None
+) -> tuple[list[list[str | None]], str]:
+    """All records of a CSV text, and its delimiter; see `Delimited`."""
+    read = Delimited(text, max_rows=max_rows, delimiter=delimiter)
+    return list(read.rows()), read.delimiter
 
 
 def find_delimiter(text: str) -> str:

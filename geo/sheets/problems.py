@@ -54,6 +54,10 @@ REFUSALS: dict[str, tuple[str, str]] = {
         'Row {given}: a quotation mark (") opens and never closes. Close it or remove it.',
         '{given}행: 따옴표(")가 열린 뒤 닫히지 않았어요. 닫거나 지워 주세요.',
     ),
+    "unknown_delimiter": (
+        "'{given}' cannot separate columns; choose tab, semicolon, vertical bar or comma.",
+        "'{given}'은(는) 구분 기호가 아니에요. 탭, 세미콜론(;), 세로줄(|), 쉼표(,) 중에서 고르세요.",
+    ),
     "empty": (
         "The file holds no values. Upload a sheet with a heading row and one row per place.",
         "파일에 값이 없어요. 제목 행과 데이터 행이 있는 파일을 올려 주세요.",

@@ -39,7 +39,10 @@ class SheetLimits:
         max_cells: rows × columns of all sheets taken: calamine keeps them densely at about 150 bytes.
         max_ratio: unpacked ÷ packed size of a zip entry over 1 MiB; Excel's own stay under 100.
         memory_bytes, cpu_s, wall_s: of the child process that reads the file; memory is address space.
-        geo_memory_bytes: in place of `memory_bytes` for `Kind.GEO`, since GDAL's libraries map more.
+        geo_memory_bytes: in place of `memory_bytes` for `Kind.GEO`: GDAL, PROJ and NumPy map 0.45 GiB
+            before they read a byte.
+        max_answer_bytes: of the values that the child hands over; the text of one merged cell can be
+            repeated over millions.
     """
 
     max_bytes: int = 50 << 20
@@ -50,8 +53,9 @@ class SheetLimits:
     max_entries: int = 2_000
     max_unpacked_bytes: int = 512 << 20
     max_ratio: int = 200
+    max_answer_bytes: int = 256 << 20
     memory_bytes: int = 1 << 30
-    geo_memory_bytes: int = 2 << 30
+    geo_memory_bytes: int = 1536 << 20
     cpu_s: int = 30
     wall_s: float = 60.0
 

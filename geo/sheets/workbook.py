@@ -1,22 +1,40 @@
 """Bytes ↔ tables: CSV, XLSX, XLSM, XLSB, XLS and ODS in; XLSX and CSV out.
 
 Reading here is pure and trusts the file's size; hostile files are read by
-`nearcast.store.sandbox.read_tables`, which calls `read` in a guarded child process.
+`nearcast.store.sandbox.read_file`, which calls `open_file` in a guarded child process.
+
+What a kind of file does not tell: in XLS and XLSB, formulas that were never calculated are empty
+cells; in XLSB also errors, hidden rows and columns, and merged cells: calamine drops them.
 """
 
 from __future__ import annotations
 
-import csv
 import io
-import re
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
+from python_calamine import (
+    CalamineError,
+    CalamineSheet,
+    CalamineWorkbook,
+    PasswordError,
+    SheetMetadata,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
 
-from geo.sheets.delimited import neutral, read_delimited
+from geo.sheets.delimited import Delimited
 from geo.sheets.encoding import decode
+from geo.sheets.kinds import Kind, check_is_text, kind_of
+from geo.sheets.limits import check_extent
+from geo.sheets.marks import SheetMarks
+from geo.sheets.old_excel import read_old_excel
+from geo.sheets.opendocument import read_open_document
+from geo.sheets.packed import check_prologs, kind_of_zip, opened, read_xlsx_marks
 from geo.sheets.problems import SheetRefused
+from geo.sheets.spans import Spans
 from geo.sheets.table import (
     HEADING_WITHIN_ROWS,
     Broken,
@@ -31,6 +49,7 @@ from geo.sheets.table import (
     column_letters,
     is_blank,
 )
+from geo.sheets.writing import to_csv, to_xlsx
 
 __all__ = [
     "HEADING_WITHIN_ROWS",
@@ -38,6 +57,7 @@ __all__ = [
     "Cell",
     "FileOptions",
     "Kind",
+    "OpenTable",
     "ReadFile",
     "Row",
     "SheetInfo",
@@ -47,110 +67,109 @@ __all__ = [
     "column_letters",
     "is_blank",
     "kind_of",
+    "kind_within",
+    "open_file",
     "read",
     "read_csv",
-    "read_workbook",
+    "read_file",
     "to_csv",
     "to_xlsx",
 ]
 
-XLSX_CELL_CHARS = 32_767  # Excel's limit of a cell
-_LOOKED_AT_CHARS = 64_000
-_CONTROLS = [chr(c) for c in range(1, 32) if chr(c) not in "\t\n\r\x0b\x0c\x1a"]
-_MAX_CONTROL_SHARE = 0.001
-_LOOKS_ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")  # "_x0041_" would be read as "A" (ST_Xstring)
-_UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
-class Kind(StrEnum):
-    """What a file is, judged by its content."""
+@dataclass(kw_only=True)
+class OpenTable:
+    """A sheet whose rows are still to be read, once, in order.
 
-    TEXT = "csv"
-    ZIP = "zip"
-    CFB = "xls"
+    Attributes:
+        table: what is known of it without its rows, which are empty.
+        rows: of a sheet that is taken; those after the last value are left out.
+        row_count: rows read so far; of a sheet that is not taken, all.
+    """
+
+    table: Table
+    taken: bool
+    rows: Iterator[Row] = field(default_factory=lambda: iter(()))
+    row_count: int = 0
+
+    def counted(self) -> Iterator[Row]:
+        """The rows, counted while they are read."""
+        for row in self.rows:
+            self.row_count += 1
+            yield row
+
+    def finished(self, rows: list[Row]) -> Table:
+        """The table with its rows, after all were read; hidden rows below them are left out."""
+        hidden = frozenset(n for n in self.table.hidden_rows if n <= self.row_count)
+        return replace(self.table, rows=rows, hidden_rows=hidden)
+
+    @property
+    def info(self) -> SheetInfo:
+        """The sheet as a list of all sheets shows it."""
+        table = self.table
+        return SheetInfo(name=table.sheet, hidden=table.hidden, rows=self.row_count, taken=self.taken)
 
 
-_MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b"%PDF", "a PDF", "PDF 파일이에요"),
-    (b"\x89PNG", "a picture", "그림 파일이에요"),
-    (b"\xff\xd8\xff", "a picture", "그림 파일이에요"),
-    (b"GIF8", "a picture", "그림 파일이에요"),
-    (b"SQLite format 3", "a database (perhaps a GeoPackage)", "데이터베이스(GeoPackage 등)예요"),
-    (b"\x1f\x8b", "a gzip archive", "gzip 압축 파일이에요"),
-    (b"Rar!", "a RAR archive", "RAR 압축 파일이에요"),
-    (b"7z\xbc\xaf", "a 7z archive", "7z 압축 파일이에요"),
-    (b"PAR1", "a Parquet file", "Parquet 파일이에요"),
-)
-_TEXT_STARTS: tuple[tuple[str, str, str], ...] = (
-    ("<!doctype html", "a web page", "웹 페이지예요"),
-    ("<html", "a web page", "웹 페이지예요"),
-    ("<table", "a web page", "웹 페이지예요"),
-    ("<?xml", "an XML file", "XML 파일이에요"),
-    ("<kml", "a KML file", "KML 파일이에요"),
-    ("{", "a JSON file", "JSON 파일이에요"),
-)
+def kind_within(data: bytes, limits: SheetLimits) -> Kind:
+    """`kind_of` after a look into a zip: a workbook, or a geo file in a zip.
 
-
-def kind_of(data: bytes) -> Kind:
-    """What the first bytes say; `SheetRefused` (`empty`, `not_a_sheet`) for what is no sheet."""
-    if not data.strip():
-        raise SheetRefused("empty")
-    for magic, what, what_ko in _MAGIC:
-        if data.startswith(magic):
-            raise SheetRefused("not_a_sheet", what=what, what_ko=what_ko)
-    if data.startswith(b"PK"):
-        return Kind.ZIP
-    if data.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return Kind.CFB
-    return Kind.TEXT
+    Raises `SheetRefused`: `empty`, `not_a_sheet`, `encrypted`, `bomb`, `unreadable`.
+    """
+    kind = kind_of(data)
+    if kind is not Kind.ZIP:
+        return kind
+    with opened(data, limits) as packed:
+        return kind_of_zip(packed)
 
 
 def read(
-    data: bytes,
-    *,
-    sheet: str | None = None,
-    encoding: str | None = None,
-    limits: SheetLimits | None = None,
+    data: bytes, *, options: FileOptions | None = None, limits: SheetLimits | None = None
 ) -> list[Table]:
-    """The tables of a file that hold a value, in the order of the file.
+    """The tables of `read_file`."""
+    return read_file(data, options=options, limits=limits).tables
 
-    Args:
-        sheet: only this one, hidden or not; by default every visible one.
-        encoding: of a CSV, where it should not be guessed.
+
+def read_file(
+    data: bytes, *, options: FileOptions | None = None, limits: SheetLimits | None = None
+) -> ReadFile:
+    """A CSV or workbook as a whole.
+
     Raises:
-        SheetRefused: the file is no sheet, is damaged, or holds nothing.
+        SheetRefused: the file is no sheet, is damaged, or holds nothing. Geo files need GDAL, which
+            this floor does not know: `not_a_sheet`.
     """
-    limits = limits or SheetLimits()
-    if kind_of(data) is Kind.TEXT:
-        tables = [read_csv(data, encoding=encoding, limits=limits)]
-    else:
-        tables = read_workbook(data, sheet=sheet, limits=limits)
-    filled = [table for table in tables if table.rows]
-    if not filled:
+    tables: list[Table] = []
+    sheets: list[SheetInfo] = []
+    with open_file(data, options or FileOptions(), limits or SheetLimits()) as found:
+        for sheet in found:
+            rows = list(sheet.counted())
+            if rows:
+                tables.append(sheet.finished(rows))
+            sheets.append(sheet.info)
+    if not tables:
         raise SheetRefused("empty")
-    return filled
+    return ReadFile(tables=tables, sheets=tuple(sheets))
 
 
-def read_csv(data: bytes, *, encoding: str | None = None, limits: SheetLimits | None = None) -> Table:
-    """A CSV file as a table; see `encoding.decode` and `delimited.read_delimited`."""
-    limits = limits or SheetLimits()
-    decoded = decode(data, encoding=encoding)
-    _check_is_text(decoded.text)
-    max_rows = limits.max_rows + HEADING_WITHIN_ROWS
-    rows, delimiter = read_delimited(decoded.text, max_rows=max_rows)
-    kept = _trimmed(rows)
-    check_extent(None, len(kept), max(map(len, kept), default=0), limits)
-    return Table(sheet=None, rows=kept, encoding=decoded.encoding, delimiter=delimiter)
+@contextmanager
+def open_file(data: bytes, options: FileOptions, limits: SheetLimits) -> Iterator[Iterator[OpenTable]]:
+    """The sheets of a file one after the other, taken or not; each is read before the next is opened.
 
-
-def read_workbook(
-    data: bytes, *, sheet: str | None = None, limits: SheetLimits | None = None
-) -> list[Table]:
-    """The visible worksheets of a workbook, or the one that is named."""
-    limits = limits or SheetLimits()
+    Raises `SheetRefused`, on opening and while rows are read.
+    """
+    kind = kind_within(data, limits)
+    if kind is Kind.GEO:
+        raise SheetRefused("not_a_sheet", what="a geo file", what_ko="공간 데이터 파일이에요")
     try:
-        with CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
-            return _worksheets(book, _chosen(book, sheet), limits)
+        with ExitStack() as stack:
+            if kind is Kind.TEXT:
+                yield iter([_open_csv(data, options, limits)])
+                return
+            marks_of = _marks(data, kind, options, limits)
+            book = stack.enter_context(CalamineWorkbook.from_filelike(io.BytesIO(data)))
+            yield _worksheets(book, marks_of, _chosen(book, options.sheets), limits)
     except PasswordError as error:
         raise SheetRefused("encrypted") from error
     except CalamineError as error:
@@ -158,133 +177,143 @@ def read_workbook(
         raise SheetRefused("unreadable", what=reason) from error
 
 
-def _chosen(book: CalamineWorkbook, sheet: str | None) -> list[str]:
-    if sheet is None:
-        visible = (m.name for m in book.sheets_metadata if m.visible == SheetVisibleEnum.Visible)
-        return list(visible)
-    if sheet not in book.sheet_names:
-        raise SheetRefused("no_such_sheet", given=sheet, what=", ".join(book.sheet_names))
-    return [sheet]
+def read_csv(
+    data: bytes, *, options: FileOptions | None = None, limits: SheetLimits | None = None
+) -> Table:
+    """A CSV file as a table, which may be empty; see `encoding.decode` and `delimited.Delimited`."""
+    sheet = _open_csv(data, options or FileOptions(), limits or SheetLimits())
+    return sheet.finished(list(sheet.counted()))
 
 
-def _worksheets(book: CalamineWorkbook, names: list[str], limits: SheetLimits) -> list[Table]:
-    """The sheets; the extent is checked before Python objects are made, the cells over all sheets."""
-    tables: list[Table] = []
-    cells = 0
-    for name in names:
-        found = book.get_sheet_by_name(name)
-        last_row, last_column = found.end or (-1, -1)
-        check_extent(name, last_row + 1, last_column + 1, limits, before=cells)
-        cells += (last_row + 1) * (last_column + 1)
-        rows = found.to_python(skip_empty_area=False)
-        kept = _trimmed([[None if c == "" else c for c in row] for row in rows])
-        tables.append(Table(sheet=name, rows=kept))
-    return tables
+def _open_csv(data: bytes, options: FileOptions, limits: SheetLimits) -> OpenTable:
+    if options.sheets is not None:
+        raise SheetRefused("no_such_sheet", given=", ".join(options.sheets), what="-")
+    decoded = decode(data, encoding=options.encoding)
+    check_is_text(decoded.text)
+    max_rows = limits.max_rows + HEADING_WITHIN_ROWS
+    text = Delimited(decoded.text, max_rows=max_rows, delimiter=options.delimiter)
+    table = Table(sheet=None, rows=[], encoding=decoded.encoding, delimiter=text.delimiter)
+    return OpenTable(table=table, taken=True, rows=_bounded(_trimmed(text.rows()), limits))
 
 
-def check_extent(
-    sheet: str | None, rows: int, columns: int, limits: SheetLimits, *, before: int = 0
-) -> None:
-    """Refuse a sheet whose last value lies too far down or to the right.
-
-    `before` are the cells of the sheets read before it, which count towards `max_cells`.
-    """
-    where = {"where": "The file", "where_ko": "파일"}
-    if sheet is not None:
-        where = {"where": f"Sheet '{sheet}'", "where_ko": f"'{sheet}' 시트"}
-    if columns > limits.max_columns:
-        given, bound = column_letters(columns - 1), f"{limits.max_columns}"
-        raise SheetRefused("too_many_columns", **where, given=given, bound=bound)
-    if rows > limits.max_rows + HEADING_WITHIN_ROWS:
-        given, bound = f"{rows:,}", f"{limits.max_rows:,}"
-        raise SheetRefused("too_many_rows", **where, given=given, bound=bound)
-    cells = rows * columns + before
-    if cells > limits.max_cells:
-        given, bound = f"{cells:,}", f"{limits.max_cells:,}"
-        raise SheetRefused("too_many_cells", **where, given=given, bound=bound)
-
-
-def _check_is_text(text: str) -> None:
-    """Refuse markup, JSON and binary data that happened to decode."""
-    start = text[:512].lstrip("\ufeff \t\r\n").lower()
-    for begin, what, what_ko in _TEXT_STARTS:
-        if start.startswith(begin):
-            raise SheetRefused("not_a_sheet", what=what, what_ko=what_ko)
-    head = text[:_LOOKED_AT_CHARS]
-    controls = sum(head.count(mark) for mark in _CONTROLS)
-    if "\0" in head or controls > len(head) * _MAX_CONTROL_SHARE:
-        raise SheetRefused("not_a_sheet", what="binary data", what_ko="이진 데이터예요")
-
-
-def _trimmed(rows: Sequence[Sequence[Cell]]) -> list[Row]:
-    """Rows without the empty ones after the last value, cells without the empty ones at the end."""
-    kept = [_trimmed_row(row) for row in rows]
-    while kept and is_blank(kept[-1]):
-        kept.pop()
-    return kept
-
-
-def _trimmed_row(row: Sequence[Cell]) -> Row:
-    end = len(row)
-    while end and row[end - 1] is None:
-        end -= 1
-    return list(row[:end])
-
-
-def to_csv(rows: Sequence[Sequence[Cell]]) -> bytes:
-    """UTF-8 with byte order mark (Excel needs it), commas, CRLF; no cell is a live formula (Q15).
-
-    Text that begins like a formula gets an apostrophe, which `read_csv` takes off again. Floats are
-    written to the last bit. Characters that no spreadsheet can hold are left out.
-    """
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
+def _bounded(rows: Iterator[Row], limits: SheetLimits) -> Iterator[Row]:
+    """The rows of a CSV; refused at their end if together they span too much."""
+    count, width = 0, 0
     for row in rows:
-        writer.writerow([neutral(_storable(c)) if isinstance(c, str) else c for c in row])
-    return out.getvalue().encode("utf-8-sig")
+        count += 1
+        width = max(width, len(row))
+        yield row
+    check_extent(None, count, width, limits)
 
 
-def to_xlsx(rows: Sequence[Sequence[Cell]], *, sheet: str = "Sheet1") -> bytes:
-    """A workbook with one sheet, its first row frozen; every text is of type text, never a formula.
-
-    Raises `SheetRefused` (`cell_too_long`) where a text is longer than a cell of Excel holds:
-    openpyxl would cut it without a word.
-    """
-    # openpyxl takes 0.2 s and pulls in NumPy; the child that only reads must not pay for it
-    from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
-
-    book = Workbook(write_only=True)
-    page = book.create_sheet(sheet)
-    page.freeze_panes = "A2"
-    for number, row in enumerate(rows, 1):
-        cells: list[object] = []
-        for index, value in enumerate(row):
-            if isinstance(value, float):
-                # openpyxl writes 16 digits, one too few for some doubles
-                cell = WriteOnlyCell(page, value=repr(value))
-                cell.data_type = "n"
-            elif isinstance(value, str):
-                cell = WriteOnlyCell(page, value=_fitting(value, number, index))
-                cell.data_type = "s"  # "=1+1" would become a formula, "#N/A" an error
-            else:
-                cell = value
-            cells.append(cell)
-        page.append(cells)
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
+def _marks(
+    data: bytes, kind: Kind, options: FileOptions, limits: SheetLimits
+) -> Callable[[int, str], SheetMarks]:
+    """What gives the marks of a sheet, by its place in the workbook and its name."""
+    if kind is Kind.CFB:
+        if _ENCRYPTED in data:
+            raise SheetRefused("encrypted")
+        in_order = read_old_excel(data)
+        return lambda place, _: in_order[place] if place < len(in_order) else SheetMarks()
+    with opened(data, limits) as packed:
+        check_prologs(packed)
+        by_name = read_xlsx_marks(packed, limits, chosen=options.sheets)
+        by_name |= read_open_document(packed, limits)
+    return lambda _, name: by_name.get(name) or SheetMarks()
 
 
-def _fitting(text: str, row_number: int, index: int) -> str:
-    """The text as a cell of Excel holds it, which counts UTF-16 units."""
-    stored = _LOOKS_ESCAPED.sub("_x005F_", _storable(text))
-    if len(stored.encode("utf-16-le")) > 2 * XLSX_CELL_CHARS:
-        where = column_letters(index)
-        raise SheetRefused("cell_too_long", given=f"{row_number:,}", where=where)
-    return stored
+def _chosen(book: CalamineWorkbook, sheets: tuple[str, ...] | None) -> frozenset[str]:
+    """Names of the sheets that are taken."""
+    pages = [meta for meta in book.sheets_metadata if meta.typ == SheetTypeEnum.WorkSheet]
+    if sheets is None:
+        return frozenset(meta.name for meta in pages if not _is_hidden(meta))
+    for sheet in sheets:
+        if sheet not in {meta.name for meta in pages}:
+            raise SheetRefused("no_such_sheet", given=sheet, what=", ".join(book.sheet_names))
+    return frozenset(sheets)
 
 
-def _storable(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold; line breaks as line feeds."""
-    return _UNSTORABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+def _is_hidden(meta: SheetMetadata) -> bool:
+    return bool(meta.visible != SheetVisibleEnum.Visible)
+
+
+def _worksheets(
+    book: CalamineWorkbook,
+    marks_of: Callable[[int, str], SheetMarks],
+    chosen: frozenset[str],
+    limits: SheetLimits,
+) -> Iterator[OpenTable]:
+    """The sheets; the extent is checked before Python objects are made, the cells over all sheets."""
+    cells = 0
+    for place, meta in enumerate(book.sheets_metadata):
+        if meta.typ != SheetTypeEnum.WorkSheet:
+            continue
+        marks = marks_of(place, meta.name)
+        if meta.name not in chosen:
+            table = _without_rows(meta, marks, limits)
+            last_row = _last_row(book, meta.name) if marks.last_row is None else marks.last_row
+            yield OpenTable(table=table, taken=False, row_count=last_row)
+            continue
+        found = book.get_sheet_by_name(meta.name)
+        rows, columns = _extent(found, marks)
+        check_extent(meta.name, rows, columns, limits, before=cells)
+        cells += rows * columns
+        spans = Spans(marks.spans or found.merged_cell_ranges or (), rows, columns)
+        filled = spans.filled(_rows(found, marks, rows, columns))
+        table = _without_rows(meta, marks, limits)
+        yield OpenTable(table=table, taken=True, rows=_trimmed(filled))
+
+
+def _last_row(book: CalamineWorkbook, name: str) -> int:
+    """For other formats than XLSX, which calamine reads as a whole anyway."""
+    end = book.get_sheet_by_name(name).end
+    return end[0] + 1 if end else 0
+
+
+def _extent(found: CalamineSheet, marks: SheetMarks) -> tuple[int, int]:
+    """(rows, columns) up to the last value, broken ones included."""
+    last_row, last_column = found.end or (-1, -1)
+    rows, columns = marks.broken_extent
+    return max(rows, last_row + 1), max(columns, last_column + 1)
+
+
+def _without_rows(meta: SheetMetadata, marks: SheetMarks, limits: SheetLimits) -> Table:
+    return Table(
+        sheet=meta.name,
+        rows=[],
+        hidden=_is_hidden(meta),
+        hidden_rows=frozenset(row + 1 for row in marks.hidden_rows),
+        hidden_columns=frozenset(c for c in marks.hidden_columns if c < limits.max_columns),
+        date_1904=marks.date_1904,
+    )
+
+
+def _rows(found: CalamineSheet, marks: SheetMarks, rows: int, columns: int) -> Iterator[Row]:
+    """All rows of a sheet from the first one on, each `columns` wide."""
+    before = [None] * (found.start[1] if found.start else 0)
+    number = -1
+    for number, row in enumerate(found.iter_rows() if found.end else ()):
+        cells: Row = [*before, *(None if c == "" else c for c in row)]
+        yield _with_broken(cells, marks.broken.get(number), columns)
+    for below in range(number + 1, rows):
+        yield _with_broken([], marks.broken.get(below), columns)
+
+
+def _with_broken(row: Row, broken: dict[int, Broken] | None, columns: int) -> Row:
+    row.extend([None] * (columns - len(row)))
+    for column, cell in (broken or {}).items():
+        row[column] = cell
+    return row
+
+
+def _trimmed(rows: Iterator[list[Any]]) -> Iterator[Row]:
+    """Rows without the empty ones after the last value, cells without the empty ones at the end."""
+    held: list[Row] = []
+    for row in rows:
+        while row and row[-1] is None:
+            row.pop()
+        held.append(row)
+        # a last cell that is no text shows something; only text may be white space
+        if row and (type(row[-1]) is not str or not is_blank(row)):
+            yield from held
+            held.clear()
