@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
 from geo.sheets.problems import CellProposal, CellRefused
-from geo.sheets.workbook import Cell
+from geo.sheets.table import Broken, Cell
 
 _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200d\u2060\ufeff\ud800-\udfff]")
@@ -17,6 +17,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d{1,3})?\Z", re.
 _ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[;|\n]|\Z)|([^;|\n]+))')
 _ITEM_OR_COMMA = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[;|\n,]|\Z)|([^;|\n,]+))')
 _EXCEL_DAY_0 = datetime(1899, 12, 30)  # noqa: DTZ001 - Excel's serial day 0, which has no zone
+_DAY_0_OF_1904 = datetime(1904, 1, 1)  # noqa: DTZ001 - the same of old Excel for Mac
 _EXCEL_MARCH_1900 = 61
 _DAY = timedelta(days=1)
 
@@ -26,6 +27,7 @@ def as_text(cell: Cell) -> str | None:
 
     Whole numbers come without a point (Excel keeps 1049 as 1049.0). Text is composed (NFC), odd
     spaces become spaces, invisible characters go, the ends are stripped; what lies between stays.
+    A broken cell gives what it shows.
     """
     match cell:
         case None:
@@ -42,6 +44,8 @@ def as_text(cell: Cell) -> str | None:
             return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
         case datetime() | date() | time():
             return cell.isoformat(" ") if isinstance(cell, datetime) else cell.isoformat()
+        case Broken():
+            return cell.shown
         case _:
             return str(cell)
 
@@ -59,11 +63,14 @@ def plain_text(cell: Cell) -> str | None:
     return unicodedata.normalize("NFKC", text).strip() if text else text
 
 
-def not_a_number(cell: Cell) -> CellRefused:
-    """The refusal of a cell that should be a number, saying what it is instead."""
+def not_a_number(cell: Cell, *, date_1904: bool = False) -> CellRefused:
+    """The refusal of a cell that should be a number, saying what it is instead.
+
+    `date_1904` is the table's: a date is offered as the number behind it.
+    """
     shown = (as_text(cell) or "")[:40]
     if isinstance(cell, (datetime, date, time, timedelta)):
-        return _refused_date(cell, shown)
+        return _refused_date(cell, shown, excel_serial(cell, date_1904=date_1904))
     if isinstance(cell, bool):
         return CellRefused(
             "not_a_number",
@@ -77,8 +84,7 @@ def not_a_number(cell: Cell) -> CellRefused:
     )
 
 
-def _refused_date(cell: datetime | date | time | timedelta, shown: str) -> CellRefused:
-    serial = excel_serial(cell)
+def _refused_date(cell: datetime | date | time | timedelta, shown: str, serial: float) -> CellRefused:
     return CellRefused(
         "date_instead_of_number",
         f"The cell is formatted as a date ({shown}); as a number it is {serial:.10g}. "
@@ -92,10 +98,11 @@ def _refused_date(cell: datetime | date | time | timedelta, shown: str) -> CellR
     )
 
 
-def excel_serial(cell: datetime | date | time | timedelta) -> float:
-    """The number behind a date cell in the 1900 system, rounded to a ten-millionth of a day.
+def excel_serial(cell: datetime | date | time | timedelta, *, date_1904: bool = False) -> float:
+    """The number behind a date cell, rounded to a ten-millionth of a day.
 
-    Excel believes in 29 February 1900: days before 1 March 1900 count one less.
+    In the 1900 system Excel believes in 29 February 1900: days before 1 March 1900 count one less.
+    In the 1904 system (`Table.date_1904`) day 0 is 1 January 1904. Times and spans have no epoch.
     """
     match cell:
         case timedelta():
@@ -103,11 +110,10 @@ def excel_serial(cell: datetime | date | time | timedelta) -> float:
         case time():
             span = timedelta(hours=cell.hour, minutes=cell.minute, seconds=cell.second)
             return round((span + timedelta(microseconds=cell.microsecond)) / _DAY, 7)
-        case datetime():
-            serial = round((cell - _EXCEL_DAY_0) / _DAY, 7)
-        case date():
-            serial = float((cell - _EXCEL_DAY_0.date()).days)
-    return serial if serial >= _EXCEL_MARCH_1900 else serial - 1
+    day_0 = _DAY_0_OF_1904 if date_1904 else _EXCEL_DAY_0
+    since = cell - day_0 if isinstance(cell, datetime) else cell - day_0.date()
+    serial = round(since / _DAY, 7)
+    return serial if date_1904 or serial >= _EXCEL_MARCH_1900 else serial - 1
 
 
 def read_number(cell: Cell, *, thousands: bool) -> float:

@@ -9,15 +9,16 @@ from typing import Literal, NamedTuple
 
 HEADING_WITHIN_ROWS = 50  # title rows that may stand above the headings
 
-BrokenCode = Literal["error_value", "not_calculated"]
+BrokenCode = Literal["error_value", "not_calculated", "bad_geometry", "too_many_vertices"]
 
 
 class Broken(NamedTuple):
     """A cell whose value cannot be trusted; every column's reading of it is a problem.
 
     Attributes:
-        code: `error_value` (`#N/A`, `#DIV/0!` …) or `not_calculated`: a formula saved by a program
-            that did not calculate it, as openpyxl does.
+        code: `error_value` (`#N/A`, `#DIV/0!` …); `not_calculated`, a formula saved by a program
+            that did not calculate it, as openpyxl does; `bad_geometry` and `too_many_vertices`, a
+            shape of a geo file.
         shown: what a person sees: the error value, or the formula with its `=`, cut at 80 characters.
     """
 

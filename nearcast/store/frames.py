@@ -120,7 +120,8 @@ def _to_ext(cell: Any) -> Any:
 
 def _from_ext(code: int, data: memoryview) -> Any:
     if code == _BROKEN:
-        return msgspec.msgpack.decode(data, type=Broken)
+        code_of_cell, shown = msgspec.msgpack.decode(data)
+        return Broken(code_of_cell, shown)
     text = bytes(data).decode()
     if code == _DATE:
         return date.fromisoformat(text)
