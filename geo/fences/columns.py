@@ -1,34 +1,27 @@
-"""The columns of a fence sheet: rows → fences and problems, fences → rows (product U2-U6)."""
+"""The columns of a fence sheet: a file's tables → fences and problems → a review (product U2-U6)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from types import MappingProxyType
-from typing import Any
 
-from geo.fences.column_list import COLUMNS, FIELDS, MAX_POLYGON_CELLS
-from geo.fences.fence import CircleShape, Fence, PolygonShape
-from geo.fences.identity import MEMO, Identity, conflict_keys, review_fences
+import numpy as np
+
+from geo.fences.column_list import FIELDS
+from geo.fences.evidence import Evidence, Unit, gather
+from geo.fences.export import POLYGON_CELL_CHARS, fences_to_rows
+from geo.fences.fence import CircleShape, Fence
+from geo.fences.identity import review_fences
 from geo.fences.limits import check_circle
+from geo.fences.open_sheet import OpenSheet, open_sheet
 from geo.fences.reading import FenceDefaults, Place, ReadFences, ReadOptions
-from geo.fences.refusals import Note, ShapeRefused
-from geo.fences.row_faults import (
-    duplicate,
-    fault_of_shape,
-    missing,
-    missing_heading,
-    no_headings,
-    place_faults,
-)
-from geo.fences.shapes import ReadShape, read_form, read_geojson, read_text, read_wkt, to_wkt
-from geo.sheets.cells import join_list
+from geo.fences.row_faults import no_headings
+from geo.fences.row_reader import RowReader
 from geo.sheets.changes import Review
-from geo.sheets.headings import Headings, Record, find_headings, problem_at, read_records
-from geo.sheets.problems import CellRefused, Problem
-from geo.sheets.workbook import Cell, Table
+from geo.sheets.table import Table, is_blank
 
 __all__ = [
+    "POLYGON_CELL_CHARS",
     "FenceDefaults",
     "ReadFences",
     "ReadOptions",
@@ -38,9 +31,7 @@ __all__ = [
     "review_sheets",
 ]
 
-POLYGON_CELL_CHARS = 32_000  # below Excel's 32,767 of a cell; longer outlines go on beside it
-_WKT_START = re.compile(r"\s*(?:SRID=\d+;\s*)?[A-Za-z]{4,}")
-#: (rows done, all rows)
+#: told (rows done, all rows)
 Progress = Callable[[int, int], None]
 
 
@@ -49,20 +40,47 @@ def read_sheets(
     *,
     options: ReadOptions | None = None,
     progress: Progress | None = None,
+    plainly: bool = False,
 ) -> list[ReadFences]:
     """The fences of all sheets of a file; the same fence may not stand in two of them.
 
-    A sheet without headings (a legend, a cover) is left out where another one has some.
+    A sheet without headings (a legend, a cover) is left out where another one has some. What the
+    rows of all sheets together say about swapped coordinates, grids and units decides what is
+    proposed for each of them.
+
+    Where no column names the fences, the store column does, and serves as both. A row with an outline
+    is a polygon, whatever its latitude and longitude say (they often are a label point); else it is a
+    circle. A row with a problem gives no fence; of two rows that are the same fence (see
+    `geo.fences.identity`) the first stays and the second has the problem.
 
     Args:
         progress: told (rows done, all rows) of the file, at most once every 1,000 rows.
+        plainly: every row is read by itself, as slowly as it takes; the twin of the fast way.
     Raises:
         ShapeRefused: the default radius is out of bounds; nothing else raises.
     """
+    options = options or ReadOptions()
+    if options.defaults.radius_m is not None:
+        check_circle(CircleShape(lon=0.0, lat=0.0, radius_m=options.defaults.radius_m))
+    opened = [(table, open_sheet(table, options)) for table in tables]
+    sheets = [sheet for _, sheet in opened if sheet is not None]
+    if not sheets:
+        return [ReadFences(sheet=t.sheet, fences=[], problems=[no_headings(t)]) for t in tables[:1]]
+    evidence = _evidence(sheets, options)
     seen: dict[Hashable, Place] = {}
-    read = [read_fences(table, options=options, seen=seen) for table in tables]
-    headed = [sheet for sheet in read if sheet.heading_row is not None]
-    return headed or read[:1]
+    count, done = sum(map(len, sheets)), 0
+    read = []
+    for sheet in sheets:
+        told = _from(progress, done, count) if progress is not None else None
+        read.append(_read(sheet, evidence, options, seen, told, plainly=plainly))
+        done += len(sheet)
+    return read
+
+
+def read_fences(table: Table, *, options: ReadOptions | None = None) -> ReadFences:
+    """The fences of one sheet, as `read_sheets` reads a file with this sheet only."""
+    (read,) = read_sheets([table], options=options)
+    return read
 
 
 def review_sheets(
@@ -75,266 +93,102 @@ def review_sheets(
 
     Each row lays over its fence only what its own sheet speaks about.
     """
-    rows = [(sheet, pair) for sheet in read for pair in sheet.fences]
     return review_fences(
-        [pair for _, pair in rows],
+        [pair for sheet in read for pair in sheet.fences],
         existing,
-        given=[sheet.given for sheet, _ in rows],
-        sheets=[sheet.sheet for sheet, _ in rows],
+        given=[sheet.given for sheet in read for _ in sheet.fences],
+        sheets=[sheet.sheet for sheet in read for _ in sheet.fences],
         problems=[problem for sheet in read for problem in sheet.problems],
         refused={(s.sheet, row): who for s in read for row, who in s.refused.items()},
         scope=scope,
     )
 
 
-def read_fences(
-    table: Table,
-    *,
-    options: ReadOptions | None = None,
-    seen: dict[Hashable, Place] | None = None,
-) -> ReadFences:
-    """The fences of a sheet, and every problem of every row.
+def _from(progress: Progress, done: int, count: int) -> Callable[[int], None]:
+    return lambda rows: progress(done + rows, count)
 
-    Where no column names the fences, the store column does, and serves as both. A row with an outline
-    is a polygon, whatever its latitude and longitude say (they often are a label point); else it is a
-    circle. A row with a problem gives no fence; of two rows that are the same fence (see
-    `geo.fences.identity`) the first stays and the second has the problem.
 
-    Args:
-        seen: where the fences of other sheets of the same file stand; this sheet's are added.
-    Raises:
-        ShapeRefused: the default radius is out of bounds; nothing else raises.
-    """
-    options = options or ReadOptions()
-    defaults = options.defaults
-    if defaults.radius_m is not None:
-        check_circle(CircleShape(lon=0.0, lat=0.0, radius_m=defaults.radius_m))
-    headings = find_headings(
-        table,
-        COLUMNS,
-        mapping=options.mapping_of(table.sheet),
-        heading_row=options.heading_row_of(table.sheet),
+def _evidence(sheets: Sequence[OpenSheet], options: ReadOptions) -> Evidence:
+    """What the rows of all sheets say together."""
+    places = [(s.table.sheet, s.first_row + n) for s in sheets for n in range(len(s))]
+    addresses = [address for sheet in sheets for address in sheet.column("address")]
+    axes = [sheet.headings.texts.get(axis) for sheet in sheets for axis in ("lat", "lng")]
+    units: dict[str, Unit] = {}
+    for sheet in sheets:
+        units |= sheet.units()
+    return gather(
+        np.concatenate([sheet.degrees("lat") for sheet in sheets]),
+        np.concatenate([sheet.degrees("lng") for sheet in sheets]),
+        places=places,
+        addresses=addresses,
+        headings=[text for text in axes if text],
+        countries=options.countries,
+        grid=options.grid,
+        units=units,
     )
-    if headings is None:
-        return ReadFences(sheet=table.sheet, fences=[], problems=[no_headings(table)])
-    reader = _Reader(table, headings, defaults, {} if seen is None else seen)
+
+
+def _read(
+    sheet: OpenSheet,
+    evidence: Evidence,
+    options: ReadOptions,
+    seen: dict[Hashable, Place],
+    progress: Callable[[int], None] | None,
+    *,
+    plainly: bool,
+) -> ReadFences:
+    reader = RowReader(sheet, evidence, options, seen)
     problems = reader.missing_headings()
     if not problems:
-        for record in read_records(table, headings, COLUMNS):
-            reader.take(record)
+        reader.read(progress, plainly=plainly)
+    headings, table = sheet.headings, sheet.table
+    hidden = {label for index, label in _used(sheet) if index in table.hidden_columns}
     return ReadFences(
         sheet=table.sheet,
         fences=reader.fences,
         problems=problems or reader.problems,
         refused=MappingProxyType(reader.refused),
-        mapping=MappingProxyType(reader.mapping()),
+        mapping=MappingProxyType(_mapping(sheet)),
         unknown_headings=(*headings.unknown, *headings.shadowed),
-        given=reader.given(),
+        given=_given(sheet, options.defaults),
         notes=tuple(reader.notes),
         heading_row=headings.row,
         headings=headings,
+        grids=evidence.grids,
+        samples=headings.samples,
+        title_rows=tuple(n for n, _ in _above(sheet)),
+        hidden_columns=tuple(label for label in headings.samples if label in hidden),
+        hidden_rows=sum(row in table.hidden_rows for row, _ in reader.fences)
+        + len(table.hidden_rows & reader.refused.keys()),
+        mended=reader.counts(),
+        mended_rows=MappingProxyType(reader.mended),
     )
 
 
-class _Reader:
-    """Rows become fences one after the other; what was read so far tells duplicates."""
-
-    def __init__(
-        self,
-        table: Table,
-        headings: Headings,
-        defaults: FenceDefaults,
-        seen: dict[Hashable, Place],
-    ) -> None:
-        self.fences: list[tuple[int, Fence]] = []
-        self.problems: list[Problem] = []
-        self.refused: dict[int, Identity] = {}
-        self.notes: list[tuple[int, Note]] = []
-        self._table = table
-        self._headings = headings
-        self._defaults = defaults
-        self._groups = (defaults.group,) if defaults.group else ()
-        self._named_by = "name" if "name" in headings.places else "store"
-        self._seen = seen
-
-    def missing_headings(self) -> list[Problem]:
-        """One problem per thing that no column of the sheet could give to any row."""
-        has = self._headings.places
-        faults = []
-        if self._named_by not in has:
-            faults.append(missing_heading("name"))
-        if "polygon" not in has:
-            faults += [missing_heading(axis) for axis in ("lat", "lng") if axis not in has]
-            if self._defaults.radius_m is None and not {"radius_m", "radius_km"} & has.keys():
-                faults.append(missing_heading("radius_m"))
-        row = self._headings.row
-        return [problem_at(self._table, self._headings, row, None, fault) for fault in faults]
-
-    def given(self) -> frozenset[str]:
-        """The fields of a fence about which the file or the defaults say something."""
-        fields = {FIELDS[name] for name in self._headings.places if name in FIELDS}
-        fields |= {"shape", "name"}
-        fields |= {"groups"} if self._groups else set()
-        for name in ("brand", "category", "store", "tags"):
-            if getattr(self._defaults, name):
-                fields.add(name)
-        return frozenset(fields)
-
-    def mapping(self) -> dict[str, str]:
-        """Column → heading; the store's heading also for the name where it serves as one."""
-        texts = dict(self._headings.texts)
-        if self._named_by in texts:
-            texts["name"] = texts[self._named_by]
-        return texts
-
-    def take(self, record: Record) -> None:
-        """One row: a fence, or its problems and who it would have been."""
-        found = list(record.problems)
-        shape = self._shape(record, found)
-        name = record.values.get(self._named_by)
-        if name is None:
-            self._note(found, record, self._named_by, missing(self._named_by))
-        identity = self._identity(record, name)
-        found += self._conflicts(record, identity)
-        if found or shape is None or name is None:
-            self.problems += found
-            self.refused[record.row] = identity
-            return
-        self.notes += [(record.row, note) for note in shape.notes]
-        self.fences.append((record.row, self._fence(record.values, identity, name, shape)))
-
-    def _fence(
-        self, values: Mapping[str, Any], identity: Identity, name: str, shape: ReadShape
-    ) -> Fence:
-        memo = values.get("memo")
-        own: dict[str, Any] = {
-            key: values.get(key) or getattr(self._defaults, key)
-            for key in ("brand", "category", "store", "tags")
-        }
-        return Fence(
-            name=name,
-            shape=shape.shape,
-            external_id=identity.external_id,
-            groups=identity.groups,
-            address=identity.address,
-            metadata=MappingProxyType({MEMO: str(memo)} if memo else {}),
-            **own,
-        )
-
-    def _identity(self, record: Record, name: str | None) -> Identity:
-        return Identity(
-            name=name,
-            external_id=record.values.get("external_id"),
-            groups=record.values.get("group") or self._groups,
-            address=record.values.get("address"),
-        )
-
-    def _conflicts(self, record: Record, identity: Identity) -> list[Problem]:
-        """The row is the same fence as one above it."""
-        if identity.name is None and identity.external_id is None:
-            return []
-        found: list[Problem] = []
-        for key in conflict_keys(identity):
-            here = (self._table.sheet, record.row)
-            first = self._seen.setdefault(key, here)
-            if first == here or found:
-                continue
-            by_id = isinstance(key, tuple) and key[0] == "external_id"
-            at = "external_id" if by_id else self._named_by
-            self._note(found, record, at, duplicate(identity, first, by_id=by_id))
-        return found
-
-    def _shape(self, record: Record, found: list[Problem]) -> ReadShape | None:
-        try:
-            if "polygon" in record.values:
-                return _outline(record.values)
-            return self._circle(record, found)
-        except ShapeRefused as refused:
-            at = _column_of(refused, record.values)
-            self._note(found, record, at, fault_of_shape(refused))
-        return None
-
-    def _circle(self, record: Record, found: list[Problem]) -> ReadShape | None:
-        values = record.values
-        radius_m = values.get("radius_m", values.get("radius_km", self._defaults.radius_m))
-        bad = record.refused & {"lat", "lng", "radius_m", "radius_km"}
-        for name in ("lat", "lng"):
-            if name not in values and name not in bad:
-                self._note(found, record, name, missing(name))
-        if radius_m is None and not bad & {"radius_m", "radius_km"}:
-            self._note(found, record, "radius_m", missing("radius_m"))
-        if "lat" not in values or "lng" not in values:
-            return None
-        faults = place_faults(values["lat"], values["lng"])
-        for name, fault in faults:
-            self._note(found, record, name, fault)
-        if faults or radius_m is None or bad:
-            return None
-        return read_form(lat=values["lat"].value, lng=values["lng"].value, radius_m=radius_m)
-
-    def _note(self, found: list[Problem], record: Record, name: str, fault: CellRefused) -> None:
-        found.append(problem_at(self._table, self._headings, record.row, name, fault))
+def _used(sheet: OpenSheet) -> list[tuple[int, str]]:
+    """(index, label) of the columns that are read."""
+    return [(index, sheet.headings.labels[name]) for name, index in sheet.headings.places.items()]
 
 
-def _outline(values: Mapping[str, Any]) -> ReadShape:
-    """The polygon of a row, from one cell or several; GeoJSON, WKT or points, by how it begins."""
-    numbered = (f"polygon_{n}" for n in range(2, MAX_POLYGON_CELLS + 1))
-    text = "".join(values.get(name) or "" for name in ("polygon", *numbered))
-    if text.startswith("{"):
-        return read_geojson(text)
-    return read_wkt(text) if _WKT_START.match(text) else read_text(text)
+def _above(sheet: OpenSheet) -> list[tuple[int, object]]:
+    """The rows with values above the headings."""
+    first = min(sheet.headings.rows) - sheet.table.first_row
+    rows = enumerate(sheet.table.rows[: max(0, first)], sheet.table.first_row)
+    return [(number, row) for number, row in rows if not is_blank(row)]
 
 
-def _column_of(refused: ShapeRefused, values: Mapping[str, Any]) -> str:
-    if "polygon" in values:
-        return "polygon"
-    at = refused.pointer.removeprefix("/")
-    return "radius_km" if at == "radius_m" and "radius_m" not in values else at or "lat"
+def _mapping(sheet: OpenSheet) -> dict[str, str]:
+    """Column → label; the store's also for the name where it serves as one."""
+    labels = dict(sheet.headings.labels)
+    if sheet.named_by in labels:
+        labels["name"] = labels[sheet.named_by]
+    return labels
 
 
-def fences_to_rows(fences: Iterable[Fence], *, lang: str = "en") -> list[list[Cell]]:
-    """Headings, then a row per fence, which `read_fences` reads back as the same (product U6).
-
-    Circles have lat, lng and radius_m, polygons WKT to the last bit, in as many cells side by side as
-    it takes. What has no column (opening hours, validity, other metadata) is not exported; reading
-    the rows back leaves it as it is.
-    """
-    rows = [_row_of(fence) for fence in fences]
-    used = {name for row in rows for name in row} | _ALWAYS
-    columns = [column for column in COLUMNS if column.name in used]
-    headings: list[Cell] = [c.label_ko if lang == "ko" else c.label_en for c in columns]
-    return [headings, *([row.get(c.name) for c in columns] for row in rows)]
-
-
-_ALWAYS = {c.name for c in COLUMNS if not c.name.startswith("polygon_")} - {"radius_km"}
-
-
-def _row_of(fence: Fence) -> dict[str, Cell]:
-    row: dict[str, Cell] = {
-        "name": fence.name,
-        "external_id": fence.external_id,
-        "group": join_list(fence.groups) or None,
-        "brand": fence.brand,
-        "category": fence.category,
-        "store": fence.store,
-        "address": fence.address,
-        "tags": join_list(fence.tags) or None,
-        "memo": fence.metadata.get(MEMO),
-    }
-    match fence.shape:
-        case CircleShape(lon=lon, lat=lat, radius_m=radius_m):
-            row |= {"lat": lat, "lng": lon, "radius_m": radius_m}
-        case PolygonShape():
-            for n, piece in enumerate(_pieces(to_wkt(fence.shape)), 1):
-                row["polygon" if n == 1 else f"polygon_{n}"] = piece
-    return row
-
-
-def _pieces(wkt: str) -> list[str]:
-    """WKT cut after commas, where a space lost at the end of a cell does no harm."""
-    pieces = []
-    while len(wkt) > POLYGON_CELL_CHARS:
-        cut = wkt.rindex(",", 0, POLYGON_CELL_CHARS) + 1
-        pieces.append(wkt[:cut])
-        wkt = wkt[cut:].lstrip()
-    return [*pieces, wkt]
+def _given(sheet: OpenSheet, defaults: FenceDefaults) -> frozenset[str]:
+    """The fields of a fence about which the file or the defaults say something."""
+    fields = {FIELDS[name] for name in sheet.headings.places if name in FIELDS} | {"shape", "name"}
+    if defaults.group:
+        fields.add("groups")
+    fields |= {name for name in ("brand", "category", "store", "tags") if getattr(defaults, name)}
+    return frozenset(fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geo.fences.degrees import Degrees
+from geo.fences.evidence import Unit
 from geo.fences.fence import PolygonShape
 from geo.fences.identity import Identity
 from geo.fences.refusals import ShapeRefused
@@ -10,7 +10,6 @@ from geo.fences.shapes import to_wkt
 from geo.sheets.problems import CellProposal, CellRefused, Problem
 from geo.sheets.workbook import Table
 
-_GRID_FROM = 1_000.0  # no degrees are that large; metres of a projected grid are
 #: column → what it is called, and the headings to write, in English and Korean
 _CALLED = {
     "name": ("name", "이름", "name, 지오펜스명, 지점명"),
@@ -70,59 +69,32 @@ def duplicate(identity: Identity, first: tuple[str | None, int], *, by_id: bool)
     )
 
 
-def place_faults(lat: Degrees, lng: Degrees) -> list[tuple[str, CellRefused]]:
-    """(column, fault) where two cells together are no place on Earth."""
-    far_lat = abs(lat.value) > 90 or lat.axis == "lng"
-    far_lng = abs(lng.value) > 180 or lng.axis == "lat"
-    if not far_lat and not far_lng:
-        return []
-    may_swap = abs(lng.value) <= 90 and abs(lat.value) <= 180
-    if may_swap and lat.axis != "lat" and lng.axis != "lng":
-        return [("lat", _swapped(lat.value, lng.value))]
-    if max(abs(lat.value), abs(lng.value)) >= _GRID_FROM:
-        return [("lat", _metres(lat.value, lng.value))]
-    faults = []
-    if far_lat:
-        faults.append(("lat", _out_of_range("latitude", "위도", lat, 90)))
-    if far_lng:
-        faults.append(("lng", _out_of_range("longitude", "경도", lng, 180)))
-    return faults
+#: how a radius reads in the unit that seems to be meant: (per metre of the heading's, en, ko)
+_UNITS: dict[tuple[str, Unit], tuple[float, str, str]] = {
+    ("radius_m", "km"): (1_000.0, "under 10: kilometres, not metres", "10보다 작아서 m가 아니라 km인"),
+    ("radius_m", "mm"): (
+        0.001,
+        "over 50,000: millimetres, not metres",
+        "50,000을 넘어서 m가 아니라 mm인",
+    ),
+    ("radius_km", "m"): (0.001, "over 50: metres, not kilometres", "50을 넘어서 km가 아니라 m인"),
+}
 
 
-def _swapped(lat: float, lng: float) -> CellRefused:
+def other_unit(radius_m: float, column: str, unit: Unit) -> CellRefused:
+    """All radii of the column are out of bounds, and within them in another unit."""
+    factor, en, ko = _UNITS[column, unit]
+    meant_m = round(radius_m * factor, 6)
+    given = radius_m / 1_000 if column == "radius_km" else radius_m
     return CellRefused(
-        "swapped",
-        f"Latitude {lat:.10g} and longitude {lng:.10g} look swapped.",
-        f"위도 {lat:.10g}와(과) 경도 {lng:.10g}의 자리가 바뀐 것 같아요.",
+        "unit",
+        f"The radius {given:.10g} and all others of its column are {en}, it seems.",
+        f"반경 {given:.10g}을(를) 비롯해 이 열의 값이 모두 {ko} 것 같아요.",
         proposal=CellProposal(
-            message_en=f"Latitude {lng:.10g}, longitude {lat:.10g}.",
-            message_ko=f"위도 {lng:.10g}, 경도 {lat:.10g}(으)로 바꾸기",
-            values={"lat": lng, "lng": lat},
+            message_en=f"Take {meant_m:.10g} m.",
+            message_ko=f"{meant_m:.10g} m로 바꾸기",
+            values={"radius_m": meant_m},
         ),
-    )
-
-
-def _metres(lat: float, lng: float) -> CellRefused:
-    return CellRefused(
-        "projected_metres",
-        f"{lat:.12g} and {lng:.12g} are no degrees: metres of a projected grid (TM, UTM-K), or the "
-        "decimal point is lost. Give WGS84 latitude and longitude.",
-        f"{lat:.12g}, {lng:.12g}은(는) 위경도가 아니에요. TM 같은 미터 좌표이거나 소수점이 빠졌어요. "
-        "WGS84 위도와 경도로 적어 주세요.",
-    )
-
-
-def _out_of_range(en: str, ko: str, degrees: Degrees, bound: int) -> CellRefused:
-    if abs(degrees.value) <= bound:
-        return CellRefused(
-            "wrong_hemisphere",
-            f"The letter of this {en} belongs to the other coordinate.",
-            f"{ko} 칸에 다른 좌표의 방위 글자가 있어요.",
-        )
-    return CellRefused(
-        "out_of_range",
-        f"The {en} is {degrees.value:.10g}; it goes from -{bound} to {bound}.",
-        f"{ko}가 {degrees.value:.10g}예요. -{bound}에서 {bound} 사이여야 해요.",
     )
 
 

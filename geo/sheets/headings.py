@@ -1,4 +1,4 @@
-"""The heading row, which column is which, and rows read through columns. Knows no fence.
+"""The heading row and which column is which. Knows no fence.
 
 A `Column` says by which headings it goes and how a cell of it is cleaned; people, ad ids and message
 values come through the same door with columns of their own (product U3, U8).
@@ -7,16 +7,22 @@ values come through the same door with columns of their own (product U3, U8).
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from geo.sheets.cells import as_text, is_empty
-from geo.sheets.problems import CellProposal, CellRefused, Problem
-from geo.sheets.workbook import HEADING_WITHIN_ROWS, Cell, Row, Table, cell_name, column_letters
+from geo.sheets.records import Record, problem_at, read_records
+from geo.sheets.table import HEADING_WITHIN_ROWS, Cell, Row, Table, column_letters, is_blank
 
+__all__ = ["Column", "Headings", "Record", "find_headings", "heading_key", "problem_at", "read_records"]
+
+SAMPLES = 3
 _SHOWN_CHARS = 80
+_SAMPLED_ROWS = 200  # further down only the first value of a column is looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,8 @@ class Column:
         label_en, label_ko: its heading in what we write ourselves; aliases too.
         aliases: other headings it goes by; where two headings of a sheet fit, the earlier one wins.
         clean: cell → value; called for cells that show something; raises `CellRefused`.
+        clean_all: many cells → their values, as `clean` would give them one by one with None for
+            empty ones; None where one of the cells is not plain. Only for speed.
     """
 
     name: str
@@ -35,6 +43,7 @@ class Column:
     label_ko: str
     aliases: tuple[str, ...]
     clean: Callable[[Cell], Any]
+    clean_all: Callable[[Sequence[Cell]], list[Any] | None] | None = None
 
     def keys(self) -> tuple[str, ...]:
         """The normal forms of all its headings, the strongest first."""
@@ -46,41 +55,54 @@ class Column:
 class Headings:
     """The heading row of a table and what it means.
 
+    A column is named by its label: its heading; `text#2` for the second column headed `text`, `(C)`
+    for a column without a heading.
+
     Attributes:
-        row: its number in Excel.
+        row: its number in Excel; of two rows the lower one; 0 where the sheet has none.
+        rows: the numbers of all rows that make up the headings; two at most.
         places: column name → index of the column in the sheet.
         texts: column name → heading as it stands in the sheet.
-        unknown: headings that no column goes by, and columns with values but no heading (`(C)`).
-        shadowed: headings that a column goes by which another heading already serves.
+        labels: column name → label.
+        unknown: labels of the columns that nothing goes by; those without a heading only if they
+            hold values.
+        shadowed: labels that a column goes by which another one already serves.
+        not_found: keys of the mapping that name no column of the sheet, or no column that there is.
+        samples: label → up to three different values as they are shown, in the order of the sheet.
+        signature: the headings in their normal form, by which a mapping is remembered; the same for
+            all sheets with the same headings.
+        width: how many columns have headings.
     """
 
     row: int
+    rows: tuple[int, ...]
     places: Mapping[str, int]
     texts: Mapping[str, str]
+    labels: Mapping[str, str]
     unknown: tuple[str, ...]
     shadowed: tuple[str, ...]
+    not_found: tuple[str, ...] = ()
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    signature: str = ""
     width: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One row read through the columns.
-
-    Attributes:
-        values: column name → cleaned value; a column whose cell is empty or refused is not in it.
-        refused: names of the columns whose cell was refused.
-    """
-
-    row: int
-    values: Mapping[str, Any]
-    refused: frozenset[str]
-    problems: tuple[Problem, ...]
 
 
 def heading_key(text: str) -> str:
     """The normal form in which headings are compared: NFKC, case folded, letters and digits only."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in unicodedata.normalize("NFC", folded) if c.isalnum())
+
+
+#: key of a heading → (rank among the aliases of its column, name of the column)
+_Known = Mapping[str, tuple[int, str]]
+
+
+class _Head(NamedTuple):
+    """A row, or two, that may be the headings: per column its text and the keys it may go by."""
+
+    rows: tuple[int, ...]
+    texts: tuple[str | None, ...]
+    keys: tuple[tuple[str, ...], ...]
 
 
 def find_headings(
@@ -92,117 +114,181 @@ def find_headings(
 ) -> Headings | None:
     """The row among the first 50 that names the most columns, the first of equals; None: none does.
 
-    Title rows above it are passed over.
+    Title rows above it are passed over. Two rows, one below the other, are taken together where that
+    names more columns than any single one: a heading over several columns and what each of them is.
+
+    Args:
+        mapping: label or heading → column name, or None: the column is not used. It wins over the
+            aliases; headings that it does not name are still guessed unless their column is taken.
+        heading_row: the Excel number of the row, or of one of the two; 0: the sheet has no headings,
+            its columns go by `(A)`, `(B)` …. It is taken even if it names no column. Of a geo file,
+            whose property names stand in row 0, nothing is asked.
     """
     known = {key: (rank, c.name) for c in columns for rank, key in enumerate(c.keys())}
-    best: tuple[int, int, Row] | None = None
-    for number, row in islice(enumerate(table.rows, table.first_row), HEADING_WITHIN_ROWS):
-        named = {known[key][1] for key in map(_key_of, row) if key in known}
-        if named and (best is None or len(named) > best[0]):
-            best = len(named), number, row
-    return None if best is None else _headings(table, best[1], best[2], known)
+    mapping = mapping or {}
+    if table.kind == "features":
+        return _headings(table, _at(table, table.first_row), known, mapping, {c.name for c in columns})
+    names = {column.name for column in columns}
+    head = _best(_heads(table, heading_row), known, {k for k, v in mapping.items() if v in names})
+    if heading_row is not None and head is None:
+        head = _at(table, heading_row)
+    return None if head is None else _headings(table, head, known, mapping, names)
 
 
-def _key_of(cell: Cell) -> str:
-    return heading_key(cell) if isinstance(cell, str) else ""
+def _heads(table: Table, heading_row: int | None) -> Iterable[_Head]:
+    """What may be the headings: single rows in their order, then pairs of rows."""
+    first, end = table.first_row, table.first_row + len(table.rows)
+    if heading_row is None:
+        numbers = range(first, min(first + HEADING_WITHIN_ROWS, end))
+    elif first <= heading_row < end:
+        numbers = range(max(first, heading_row - 1), min(heading_row + 2, end))
+    else:
+        return
+    rows = [(n, table.rows[n - first]) for n in numbers]
+    yield from (_single(n, row) for n, row in rows if heading_row in (None, n))
+    for (upper, above), (lower, below) in pairwise(rows):
+        if not is_blank(above) and not is_blank(below) and _only_words(below):
+            yield _joined(upper, above, lower, below)
 
 
-def _headings(table: Table, number: int, row: Row, known: Mapping[str, tuple[int, str]]) -> Headings:
-    """Which heading serves which column; the strongest alias wins, then the leftmost."""
-    ranked = sorted((*known[key], index) for index, key in enumerate(map(_key_of, row)) if key in known)
-    places: dict[str, int] = {}
+def _at(table: Table, number: int) -> _Head:
+    inside = 0 <= number - table.first_row < len(table.rows)
+    return _single(number, table.rows[number - table.first_row] if inside else [])
+
+
+def _text_of(cell: Cell) -> str | None:
+    return as_text(cell) if isinstance(cell, str) else None
+
+
+def _single(number: int, row: Row) -> _Head:
+    texts = tuple(as_text(cell) for cell in row)
+    return _Head((number,), texts, tuple((heading_key(_text_of(cell) or ""),) for cell in row))
+
+
+def _only_words(row: Row) -> bool:
+    """Whether all that the row shows could be headings; rows of data mostly hold a number."""
+    return all(
+        isinstance(cell, str) and not (as_text(cell) or "")[0].isdigit()
+        for cell in row
+        if not is_empty(cell)
+    )
+
+
+def _joined(upper: int, above: Row, lower: int, below: Row) -> _Head:
+    """Both rows as one: `WGS84` over `위도` is `WGS84 위도`, which may also go by `위도` alone."""
+    texts: list[str | None] = []
+    keys: list[tuple[str, ...]] = []
+    for index in range(max(len(above), len(below))):
+        over = _text_of(above[index]) if index < len(above) else None
+        own = _text_of(below[index]) if index < len(below) else None
+        parts = list(dict.fromkeys(part for part in (over, own) if part))
+        texts.append(" ".join(parts) or None)
+        keys.append(tuple(dict.fromkeys(heading_key(t) for t in (" ".join(parts), own) if t)))
+    return _Head((upper, lower), tuple(texts), tuple(keys))
+
+
+def _best(heads: Iterable[_Head], known: _Known, wanted: set[str]) -> _Head | None:
+    best: tuple[int, _Head] | None = None
+    for head in heads:
+        named = {found[1] for keys in head.keys if (found := _known_by(keys, known))}
+        count = len(named) + len(wanted.intersection(head.texts))
+        if count and (best is None or count > best[0]):
+            best = count, head
+    return None if best is None else best[1]
+
+
+def _known_by(keys: Sequence[str], known: _Known) -> tuple[int, str] | None:
+    return next((known[key] for key in keys if key in known), None)
+
+
+def _headings(
+    table: Table, head: _Head, known: _Known, mapping: Mapping[str, str | None], names: set[str]
+) -> Headings:
+    """Which heading serves which column: the mapping, then the strongest alias, then the leftmost."""
+    below = table.rows[max(0, head.rows[-1] - table.first_row + 1) :]
+    labels = _labels(head, max(map(len, below), default=0))
+    chosen, not_found = _chosen(labels, mapping, names)
+    places = {name: index for index, name in reversed(chosen.items()) if name is not None}
+    ranked = sorted(
+        (*found, index)
+        for index, keys in enumerate(head.keys)
+        if index not in chosen and (found := _known_by(keys, known))
+    )
     for _, name, index in ranked:
         places.setdefault(name, index)
     serving = set(places.values())
-    named = {index for _, _, index in ranked}
-    below = [r for n, r in table.numbered() if n > number]
-    width = max(map(len, [row, *below]))
-    unknown = []
-    for index in range(width):
-        text = as_text(row[index]) if index < len(row) else None
-        if text and index not in named:
-            unknown.append(text)
-        elif not text and any(index < len(r) and r[index] is not None for r in below):
-            unknown.append(f"({column_letters(index)})")
+    named = {index for _, _, index in ranked} | {i for i, name in chosen.items() if name is not None}
+    samples = {i: _samples(i, below) for i in range(len(labels))}
+    headed = [bool(i < len(head.texts) and head.texts[i]) for i in range(len(labels))]
+    idle = [i for i in range(len(labels)) if i not in named and i not in chosen]
     return Headings(
-        row=number,
+        row=head.rows[-1],
+        rows=head.rows,
         places=places,
-        texts={name: as_text(row[index]) or "" for name, index in places.items()},
-        unknown=tuple(unknown),
-        shadowed=tuple(as_text(row[i]) or "" for i in sorted(named - serving)),
-        width=len(row),
+        texts={n: (head.texts[i] if headed[i] else None) or labels[i] for n, i in places.items()},
+        labels={name: labels[index] for name, index in places.items()},
+        unknown=tuple(labels[i] for i in idle if headed[i] or samples[i]),
+        shadowed=tuple(labels[i] for i in sorted(named - serving)),
+        not_found=not_found,
+        samples={labels[i]: found for i, found in samples.items() if headed[i] or found},
+        signature="|".join(heading_key(text or "") for text in head.texts).rstrip("|"),
+        width=len(head.texts),
     )
 
 
-def read_records(table: Table, headings: Headings, columns: Sequence[Column]) -> Iterator[Record]:
-    """Every row below the headings that is not blank, all its cells cleaned, all faults kept.
-
-    In a CSV a row with more values than headings is a fault of its own (`extra_cells`): mostly a
-    comma in an unquoted address, which shifts all that follows.
-    """
-    used = [(c, headings.places[c.name]) for c in columns if c.name in headings.places]
-    for number, row in table.numbered():
-        if number > headings.row:
-            yield _record(table, headings, used, number, row)
-
-
-def _record(
-    table: Table, headings: Headings, used: Sequence[tuple[Column, int]], number: int, row: Row
-) -> Record:
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    refused: set[str] = set()
-    for column, index in used:
-        cell = row[index] if index < len(row) else None
-        if is_empty(cell):
-            continue
-        try:
-            values[column.name] = column.clean(cell)
-        except CellRefused as fault:
-            refused.add(column.name)
-            problems.append(problem_at(table, headings, number, column.name, fault))
-    if table.delimiter is not None and len(row) > headings.width:
-        problems.append(_extra_cells(table, headings, number, row))
-    return Record(row=number, values=values, refused=frozenset(refused), problems=tuple(problems))
+def _labels(head: _Head, width: int) -> list[str]:
+    """A label per column, each once: `이름`, `이름#2`, `(C)`."""
+    texts = [*head.texts, *[None] * (width - len(head.texts))]
+    taken = {text for text in texts if text}
+    seen: Counter[str] = Counter()
+    labels = []
+    for index, text in enumerate(texts):
+        label = text or f"({column_letters(index)})"
+        seen[label] += 1
+        if seen[label] > 1:
+            while (numbered := f"{label}#{seen[label]}") in taken:
+                seen[label] += 1
+            label = numbered
+        labels.append(label)
+    return labels
 
 
-def problem_at(
-    table: Table, headings: Headings, row: int, name: str | None, fault: CellRefused
-) -> Problem:
-    """The fault as a problem of the cell in this column; of the whole row where `name` is None.
-
-    A proposal's value under the key "" is meant for this column.
-    """
-    index = headings.places.get(name) if name is not None else None
-    cells = table.rows[row - table.first_row]
-    cell = cells[index] if index is not None and index < len(cells) else None
-    proposal = fault.proposal
-    if proposal is not None and "" in proposal.values and name is not None:
-        values = {key or name: value for key, value in proposal.values.items()}
-        proposal = CellProposal(
-            message_en=proposal.message_en, message_ko=proposal.message_ko, values=values
-        )
-    shown = as_text(cell)
-    return Problem(
-        sheet=table.sheet,
-        row=row,
-        heading=headings.texts.get(name) if name is not None else None,
-        cell=cell_name(row, index) if index is not None else None,
-        code=fault.code,
-        message_en=fault.message_en,
-        message_ko=fault.message_ko,
-        value=shown[:_SHOWN_CHARS] if shown else None,
-        proposal=proposal,
-    )
+def _chosen(
+    labels: Sequence[str], mapping: Mapping[str, str | None], names: set[str]
+) -> tuple[dict[int, str | None], tuple[str, ...]]:
+    """(index → what the user says it is, in the order of the sheet; what could not be followed)."""
+    exact = {label: index for index, label in enumerate(labels)}
+    alike = {_label_key(label): index for index, label in reversed(list(enumerate(labels)))}
+    chosen: dict[int, str | None] = {}
+    not_found = []
+    for label, name in mapping.items():
+        index = exact.get(label, alike.get(_label_key(label)))
+        if index is None or (name is not None and name not in names):
+            not_found.append(label)
+        else:
+            chosen[index] = name
+    return dict(sorted(chosen.items())), tuple(not_found)
 
 
-def _extra_cells(table: Table, headings: Headings, number: int, row: Row) -> Problem:
-    given, bound = len(row), headings.width
-    fault = CellRefused(
-        "extra_cells",
-        f"The row has {given} values under {bound} headings. Put text that contains the delimiter "
-        f"'{table.delimiter}' into quotation marks.",
-        f"제목은 {bound}개인데 값이 {given}개예요. 구분 기호 '{table.delimiter}'가 든 글은 "
-        "따옴표로 묶어 주세요.",
-    )
-    return problem_at(table, headings, number, None, fault)
+def _label_key(label: str) -> str:
+    """A label in its normal form; `(C)` is another one than a heading `C`."""
+    text, mark, number = label.rpartition("#")
+    if mark and number.isdigit():
+        return f"{heading_key(text)}#{number}"
+    return label if label.startswith("(") and label.endswith(")") else heading_key(label) or label
+
+
+def _samples(index: int, below: Sequence[Row]) -> tuple[str, ...]:
+    """The first three different values of a column among its first rows, else its first value."""
+    found: dict[str, None] = {}
+    for row in islice(below, _SAMPLED_ROWS):
+        text = as_text(row[index]) if index < len(row) else None
+        if text:
+            found[text[:_SHOWN_CHARS]] = None
+            if len(found) == SAMPLES:
+                break
+    if not found:
+        cells = (row[index] for row in islice(below, _SAMPLED_ROWS, None) if index < len(row))
+        first = next((text for cell in cells if cell is not None and (text := as_text(cell))), None)
+        found = {first[:_SHOWN_CHARS]: None} if first else {}
+    return tuple(found)

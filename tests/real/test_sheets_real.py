@@ -10,7 +10,7 @@ from geo.fences.fence import CircleShape
 from geo.fences.identity import review_fences
 from geo.sheets.changes import State
 from geo.sheets.workbook import Table, to_csv, to_xlsx
-from nearcast.store.sandbox import read_tables
+from nearcast.store.sandbox import read_file
 
 pytestmark = pytest.mark.real
 DATA = Path(__file__).parents[2].parent / "shared/data"
@@ -20,7 +20,7 @@ def _table(name: str) -> Table:
     path = DATA / name
     if not path.exists():
         pytest.skip(f"the real data is not here: shared/data/{name}")
-    (table,) = read_tables(path.read_bytes())
+    (table,) = read_file(path.read_bytes()).tables
     return table
 
 
@@ -58,7 +58,7 @@ def test_coffee_shops_go_out_and_come_back() -> None:
     fences = [fence for _, fence in found.fences]
     rows = fences_to_rows(fences, lang="ko")
     for data in (to_xlsx(rows), to_csv(rows)):
-        again = read_fences(read_tables(data)[0])
+        again = read_fences(read_file(data).tables[0])
         assert (again.problems, [fence for _, fence in again.fences]) == ([], fences)
 
 

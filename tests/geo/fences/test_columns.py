@@ -146,7 +146,7 @@ ODD_CELLS: list[tuple[Cell, Cell, Cell, CircleShape | list[tuple[str, str]]]] = 
     (37.4979, 180.0001, 100, [("C2", "out_of_range")]),
     (91, 181, 100, [("B2", "out_of_range"), ("C2", "out_of_range")]),
     (452214.2, 198838.9, 100, [("B2", "projected_metres")]),
-    (374979, 1270276, 100, [("B2", "projected_metres")]),
+    (374979, 1270276, 100, [("B2", "lost_decimal_point")]),
     (True, 127.0276, 100, [("B2", "not_a_number")]),
     ("inf", "nan", 100, [("B2", "not_a_number"), ("C2", "not_a_number")]),
     ("#N/A", 127.0276, 100, [("B2", "not_a_number")]),
@@ -301,7 +301,7 @@ def test_outlines_in_all_forms_are_one_shape(cell: str, notes: set[Note]) -> Non
     [
         ("37.49,127.02", "too_few_points"),
         ("어딘가", "malformed"),
-        ("POINT (127 37)", "wrong_type"),
+        ("LINESTRING (127 37, 128 37)", "wrong_type"),
         ('{"type": "Polygon"', "malformed"),
         ("{" * 5_000, None),
         ('{"type": "Point", "coordinates": [127, 37]}', "wrong_type"),

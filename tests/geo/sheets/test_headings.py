@@ -89,7 +89,7 @@ def test_of_equal_headings_the_leftmost_is_read() -> None:
     found = find_headings(table, COLUMNS)
     assert found is not None
     assert next(read_records(table, found, COLUMNS)).values == {"who": "a"}
-    assert found.shadowed == ("이름",)
+    assert found.shadowed == ("이름#2",)
 
 
 def test_all_faults_of_all_rows_are_kept_with_their_place() -> None:

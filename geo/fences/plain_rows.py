@@ -1,0 +1,116 @@
+"""Which rows of a sheet are circles with nothing wrong about them, told by whole columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.fences.evidence import FAR_DEG, Evidence
+from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
+from geo.fences.open_sheet import OpenSheet, numbers_of
+from geo.fences.reading import ReadOptions
+
+_NUMBERS = {float, type(None)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainRows:
+    """Columns of cleaned values, one per row of the sheet; None where a cell is empty.
+
+    Attributes:
+        are: per row whether nothing is wrong with it but perhaps a row above that is the same fence.
+            Where it is not set, the other columns say nothing about the row.
+        lat, lng: degrees; radius_m: metres; all within the limits.
+    """
+
+    are: Sequence[bool]
+    names: Sequence[str]
+    external_ids: Sequence[str | None]
+    groups: Sequence[tuple[str, ...] | None]
+    addresses: Sequence[str | None]
+    tags: Sequence[tuple[str, ...] | None]
+    brands: Sequence[str | None]
+    categories: Sequence[str | None]
+    stores: Sequence[str | None]
+    memos: Sequence[str | None]
+    lat: Sequence[float]
+    lng: Sequence[float]
+    radius_m: Sequence[float]
+
+
+def plain_rows(sheet: OpenSheet, seen: Evidence, options: ReadOptions) -> PlainRows:
+    """The rows that need no second look.
+
+    Such a row has a name, no outline, plain degrees on the map (180° is none: it becomes -180°) where
+    the evidence has no doubt about them, a radius within the limits, and no refused cell.
+    """
+    lat, lng = sheet.degrees("lat"), sheet.degrees("lng")
+    radius_m = _radii(sheet, options.defaults.radius_m)
+    are = np.array([name is not None for name in sheet.column(sheet.named_by)], bool)
+    # comparisons with NaN are false
+    are &= (np.abs(lat) <= 90) & (lng >= -180) & (lng < 180)
+    are &= (radius_m >= MIN_RADIUS_M) & (radius_m <= MAX_RADIUS_M)
+    are &= ~_doubtful(sheet, lat, lng, seen)
+    are &= ~_faulty(sheet)
+    return PlainRows(
+        are=are.tolist(),
+        names=sheet.column(sheet.named_by),
+        external_ids=sheet.column("external_id"),
+        groups=sheet.column("group"),
+        addresses=sheet.column("address"),
+        tags=sheet.column("tags"),
+        brands=sheet.column("brand"),
+        categories=sheet.column("category"),
+        stores=sheet.column("store"),
+        memos=sheet.column("memo"),
+        lat=lat.tolist(),
+        lng=lng.tolist(),
+        radius_m=radius_m.tolist(),
+    )
+
+
+def _radii(sheet: OpenSheet, default_m: float | None) -> NDArray[np.float64]:
+    """Metres: the column in metres before the one in kilometres before the default."""
+    radii = np.full(len(sheet), np.nan if default_m is None else default_m)
+    for name in ("radius_km", "radius_m"):
+        if name in sheet.cells:
+            own = numbers_of(sheet.column(name))
+            radii = np.where(np.isnan(own), radii, own)
+    return radii
+
+
+def _doubtful(
+    sheet: OpenSheet, lat: NDArray[np.float64], lng: NDArray[np.float64], seen: Evidence
+) -> NDArray[np.bool_]:
+    """Rows at which the plain way has to look: a hemisphere, another country, far from home."""
+    doubtful = np.zeros(len(sheet), bool)
+    for name in ("lat", "lng"):
+        values = sheet.column(name)
+        if not set(map(type, values)) <= _NUMBERS:
+            doubtful |= np.array([type(value) not in _NUMBERS for value in values], bool)
+    if seen.units:
+        doubtful[:] = True
+    if seen.countries:
+        places = zip(lat.tolist(), lng.tolist(), strict=True)
+        doubtful |= np.array([seen.outside(*place) for place in places], bool)
+    elif seen.home is not None:
+        away = np.maximum(np.abs(lat - seen.home.lat), np.abs(lng - seen.home.lng))
+        doubtful |= away > FAR_DEG
+    return doubtful
+
+
+def _faulty(sheet: OpenSheet) -> NDArray[np.bool_]:
+    """Rows with a refused cell, an outline, or in a CSV more values than headings."""
+    faulty = np.zeros(len(sheet), bool)
+    for cleaned in sheet.cells.values():
+        faulty[list(cleaned.faults)] = True
+    if "polygon" in sheet.cells:
+        faulty |= np.array([value is not None for value in sheet.column("polygon")], bool)
+    if sheet.table.delimiter is not None:
+        start = sheet.first_row - sheet.table.first_row
+        widths = np.array(list(map(len, sheet.table.rows[start:])), np.int64)
+        faulty |= widths > sheet.headings.width
+    return faulty
