@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
+from itertools import accumulate
 from types import MappingProxyType
 
 import numpy as np
@@ -110,7 +112,12 @@ def _from(progress: Progress, done: int, count: int) -> Callable[[int], None]:
 
 def _evidence(sheets: Sequence[OpenSheet], options: ReadOptions) -> Evidence:
     """What the rows of all sheets say together."""
-    places = [(s.table.sheet, s.first_row + n) for s in sheets for n in range(len(s))]
+    starts = list(accumulate(map(len, sheets), initial=0))
+
+    def place_of(index: int) -> Place:
+        at = bisect_right(starts, index) - 1
+        return sheets[at].table.sheet, sheets[at].first_row + index - starts[at]
+
     addresses = [address for sheet in sheets for address in sheet.column("address")]
     axes = [sheet.headings.texts.get(axis) for sheet in sheets for axis in ("lat", "lng")]
     units: dict[str, Unit] = {}
@@ -119,7 +126,7 @@ def _evidence(sheets: Sequence[OpenSheet], options: ReadOptions) -> Evidence:
     return gather(
         np.concatenate([sheet.degrees("lat") for sheet in sheets]),
         np.concatenate([sheet.degrees("lng") for sheet in sheets]),
-        places=places,
+        place_of=place_of,
         addresses=addresses,
         headings=[text for text in axes if text],
         countries=options.countries,
@@ -158,11 +165,17 @@ def _read(
         samples=headings.samples,
         title_rows=tuple(n for n, _ in _above(sheet)),
         hidden_columns=tuple(label for label in headings.samples if label in hidden),
-        hidden_rows=sum(row in table.hidden_rows for row, _ in reader.fences)
-        + len(table.hidden_rows & reader.refused.keys()),
+        hidden_rows=_hidden_rows(sheet, reader),
         mended=reader.counts(),
         mended_rows=MappingProxyType(reader.mended),
     )
+
+
+def _hidden_rows(sheet: OpenSheet, reader: RowReader) -> int:
+    hidden = sheet.table.hidden_rows
+    if not hidden:
+        return 0
+    return sum(row in hidden for row, _ in reader.fences) + len(hidden & reader.refused.keys())
 
 
 def _used(sheet: OpenSheet) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ thousand rows do. Nothing here changes a value: it only decides what is proposed
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -107,7 +107,7 @@ def gather(
     lat: Floats,
     lng: Floats,
     *,
-    places: Sequence[tuple[str | None, int]],
+    place_of: Callable[[int], tuple[str | None, int]],
     addresses: Sequence[str | None],
     headings: Sequence[str] = (),
     countries: frozenset[str] = frozenset(),
@@ -118,7 +118,8 @@ def gather(
 
     Args:
         lat, lng: what stands in the two columns, NaN where a cell is empty or refused.
-        places, addresses: of each row its sheet and number, and its address.
+        place_of: index of a row → its sheet and number.
+        addresses: of each row.
         headings: of the two columns in all sheets; they may name the grid.
         grid: the one the user named.
     """
@@ -131,7 +132,7 @@ def gather(
     metres = Metres(
         lat=lat[at],
         lng=lng[at],
-        places=[places[n] for n in at.tolist()],
+        places=[place_of(n) for n in at.tolist()],
         addresses=[addresses[n] for n in at.tolist()],
         headings=headings,
     )

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from geo.fences.fence import Fence
+from geo.fences.plain_cells import plain_texts
 from geo.sheets.cells import as_text
 from geo.sheets.changes import Review, pair, review
 from geo.sheets.problems import Problem
@@ -92,8 +93,8 @@ def review_fences(
     """What a file would do to the fences that are there.
 
     Args:
-        rows, given, problems, refused: as `columns.read_fences` gives them; of `refused` only the
-            identities count. `given` may be one for all rows or one per row.
+        rows, given, problems, refused: as `columns.read_fences` gives them, texts cleaned; of
+            `refused` only the identities count. `given` may be one for all rows or one per row.
         sheets: the sheet of each row, where several sheets are reviewed together.
         existing: fences that may be meant: those of the groups in the file, and those with its
             external ids.
@@ -102,21 +103,65 @@ def review_fences(
     """
     said = [given] * len(rows) if isinstance(given, frozenset) else given
     groups = scope if scope is not None else frozenset(g for _, f in rows for g in f.groups)
-    asked = [*(identity_of(fence) for _, fence in rows), *refused.values()]
-    there = [identity_of(fence) for fence in existing]
-    pairs = pair(
-        asked, there, levels=(_by_external_id, _by_name_and_address, _by_name), fits=_may_be_same
-    )
+    there = _identities(existing)
+    pairs, spared = _paired([fence for _, fence in rows], refused, there)
     return review(
         rows,
         existing,
-        pairs=pairs[: len(rows)],
+        pairs=pairs,
         merge=lambda n, before, after: laid_over(before, after, given=said[n]),
         problems=problems,
         sheets=sheets,
-        spared=frozenset(place for place in pairs[len(rows) :] if place is not None),
+        spared=spared,
         in_scope=lambda fence: bool(groups & set(fence.groups)),
     )
+
+
+def _paired(
+    fences: Sequence[Fence], refused: Mapping[Any, Identity], there: Sequence[Identity]
+) -> tuple[list[int | None], frozenset[int]]:
+    """(per fence of the file the index of the one it means, indices that refused rows mean).
+
+    Only what shares a name or an external id with something that is there can mean it; the rest is
+    not looked at, so that a file of new fences costs nothing here.
+    """
+    names = {identity.name for identity in there} - {None}
+    ids = {identity.external_id for identity in there} - {None}
+    near = [n for n, f in enumerate(fences) if f.name in names or f.external_id in ids]
+    asked = [_as_read(fences[n]) for n in near]
+    asked += [who for who in refused.values() if who.name in names or who.external_id in ids]
+    found = pair(
+        asked, there, levels=(_by_external_id, _by_name_and_address, _by_name), fits=_may_be_same
+    )
+    pairs: list[int | None] = [None] * len(fences)
+    for n, place in zip(near, found, strict=False):
+        pairs[n] = place
+    return pairs, frozenset(place for place in found[len(near) :] if place is not None)
+
+
+def _as_read(fence: Fence) -> Identity:
+    """The identity of a fence that comes from a sheet: its texts are clean."""
+    return Identity(
+        name=fence.name, external_id=fence.external_id, groups=fence.groups, address=fence.address
+    )
+
+
+def _identities(fences: Sequence[Fence]) -> list[Identity]:
+    """`identity_of` each, where they are many at once."""
+    texts = [
+        _cleaned_column([getattr(fence, field) for fence in fences])
+        for field in ("name", "external_id", "address")
+    ]
+    cleaned = {groups: _cleaned(groups) for groups in {fence.groups for fence in fences}}
+    return [
+        Identity(name=name, external_id=external_id, groups=cleaned[fence.groups], address=address)
+        for fence, name, external_id, address in zip(fences, *texts, strict=True)
+    ]
+
+
+def _cleaned_column(texts: Sequence[str | None]) -> Sequence[str | None]:
+    plain = plain_texts(texts)
+    return [as_text(text) for text in texts] if plain is None else plain
 
 
 def laid_over(before: Fence, after: Fence, *, given: frozenset[str]) -> Fence:
@@ -127,14 +172,22 @@ def laid_over(before: Fence, after: Fence, *, given: frozenset[str]) -> Fence:
     cell takes no external id away. Of the metadata only the memo is the file's. A text that reads the
     same once cleaned stays as it was.
     """
-    return replace(before, **{name: _laid_over(name, before, after) for name in given})
+    changes = {}
+    for name in given:
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not new and old != new:
+            laid = _laid_over(name, old, new)
+            if laid is not old:
+                changes[name] = laid
+    return replace(before, **changes) if changes else before
 
 
-def _laid_over(name: str, before: Fence, after: Fence) -> Any:
-    old, new = getattr(before, name), getattr(after, name)
+def _laid_over(name: str, old: Any, new: Any) -> Any:
+    """What one field becomes; the old value itself where the new one says nothing new."""
     if name == "groups":
         here = _cleaned(old)
-        return (*old, *(group for group in new if group not in here))
+        more = [group for group in new if group not in here]
+        return (*old, *more) if more else old
     if name == "metadata":
         return _with_memo(old, new.get(MEMO))
     if name == "external_id" and new is None:

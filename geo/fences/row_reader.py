@@ -24,6 +24,7 @@ from geo.fences.reading import Place, ReadOptions
 from geo.fences.refusals import Note, ShapeRefused
 from geo.fences.row_faults import duplicate, fault_of_shape, missing, missing_heading, other_unit
 from geo.fences.shapes import ReadShape, read_form
+from geo.sheets.cells import as_text
 from geo.sheets.problems import CellRefused, Problem
 from geo.sheets.records import Record, problem_at
 from geo.sheets.table import Cell, is_blank
@@ -58,7 +59,8 @@ class RowReader:
         self._evidence = evidence
         self._options = options
         self._defaults = options.defaults
-        self._groups = (self._defaults.group,) if self._defaults.group else ()
+        group = as_text(self._defaults.group)
+        self._groups = (group,) if group else ()
         self._named_by = sheet.named_by
         self._seen = seen
 
@@ -103,10 +105,10 @@ class RowReader:
         here = (self._sheet.table.sheet, self._sheet.first_row + index)
         first = self._seen.setdefault
         # the keys of identity.conflict_keys, without making an Identity
-        if external_id is not None and first(("external_id", external_id), here) != here:
+        if external_id is not None and first(("external_id", external_id), here) is not here:
             return False
         for group in groups or (None,):
-            if first(("name", group, name, address, external_id), here) != here:
+            if first(("name", group, name, address, external_id), here) is not here:
                 return False
         memo = rows.memos[index]
         circle = CircleShape(lon=rows.lng[index], lat=rows.lat[index], radius_m=rows.radius_m[index])

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from geo.sheets.problems import Problem
 
 T = TypeVar("T")
+_SEVERAL = -1  # in place of an index: a key names more than one thing
 
 
 class State(StrEnum):
@@ -74,28 +75,25 @@ def pair(
     paired: list[int | None] = [None] * len(incoming)
     taken: set[int] = set()
     for level in levels:
-        wanted = _named(level, incoming, (n for n, p in enumerate(paired) if p is None))
-        there = _named(level, existing, (n for n in range(len(existing)) if n not in taken))
-        for key, askers in wanted.items():
-            found = there.get(key, set())
-            if len(askers) != 1 or len(found) != 1:
+        there: dict[Hashable, int] = {}
+        for place, thing in enumerate(existing):
+            if place not in taken:
+                for key in level(thing):
+                    there[key] = _SEVERAL if there.setdefault(key, place) != place else place
+        wanted: dict[Hashable, int] = {}
+        for asker, thing in enumerate(incoming):
+            if paired[asker] is None:
+                for key in level(thing):
+                    if key in there:
+                        wanted[key] = _SEVERAL if wanted.setdefault(key, asker) != asker else asker
+        for key, asker in wanted.items():
+            place = there[key]
+            if _SEVERAL in (asker, place) or paired[asker] is not None or place in taken:
                 continue
-            (asker,), (place,) = askers, found
-            free = paired[asker] is None and place not in taken
-            if free and fits(incoming[asker], existing[place]):
+            if fits(incoming[asker], existing[place]):
                 paired[asker] = place
                 taken.add(place)
     return paired
-
-
-def _named(
-    level: Callable[[T], Iterable[Hashable]], things: Sequence[T], indices: Iterable[int]
-) -> dict[Hashable, set[int]]:
-    named: dict[Hashable, set[int]] = {}
-    for index in indices:
-        for key in level(things[index]):
-            named.setdefault(key, set()).add(index)
-    return named
 
 
 def review(
@@ -112,7 +110,7 @@ def review(
     """What the rows would do to what is there.
 
     Args:
-        rows: (row number, thing) of the rows that can be taken.
+        rows: (row number, thing) of the rows that can be taken, in the order of their sheets.
         pairs: per row the index of the existing thing it means, as `pair` gives it.
         merge: (index of the row, existing, incoming) → what would be there after; equal to the
             existing one: same.
@@ -126,15 +124,18 @@ def review(
     for problem in problems:
         at = problem.sheet if sheets is not None else None
         by_row.setdefault((at, problem.row), []).append(problem)
-    lines = []
+    lines: list[Change[T]] = []
     for n, ((row, thing), sheet, place) in enumerate(zip(rows, places, pairs, strict=True)):
-        found = tuple(by_row.pop((sheet, row), ()))
-        before = existing[place] if place is not None else None
-        after = thing if before is None else merge(n, before, thing)
-        state = State.NEW if before is None else State.CHANGED
+        found = tuple(by_row.pop((sheet, row), ())) if by_row else ()
+        if place is None:
+            new = Change(state=State.NEW, sheet=sheet, row=row, after=thing, problems=found)
+            lines.append(new)
+            continue
+        before = existing[place]
+        after = merge(n, before, thing)
         lines.append(
             Change(
-                state=State.SAME if after == before else state,
+                state=State.SAME if after is before or after == before else State.CHANGED,
                 sheet=sheet,
                 row=row,
                 before=before,
@@ -143,12 +144,13 @@ def review(
                 problems=found,
             )
         )
-    lines += [
-        Change(state=State.REFUSED, sheet=sheet, row=row, problems=tuple(found))
-        for (sheet, row), found in by_row.items()
-    ]
-    order = {sheet: n for n, sheet in enumerate(dict.fromkeys(places))}
-    lines.sort(key=lambda line: (order.get(line.sheet, len(order)), line.row or 0))
+    if by_row:
+        lines += [
+            Change(state=State.REFUSED, sheet=sheet, row=row, problems=tuple(found))
+            for (sheet, row), found in by_row.items()
+        ]
+        order = {sheet: n for n, sheet in enumerate(dict.fromkeys(places))}
+        lines.sort(key=lambda line: (order.get(line.sheet, len(order)), line.row or 0))
     named = spared | {place for place in pairs if place is not None}
     lines += [
         Change(state=State.MISSING, before=thing, place=place)

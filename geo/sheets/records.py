@@ -66,14 +66,18 @@ def clean_columns(table: Table, headings: Headings, columns: Sequence[Column]) -
     Blank rows are among the values, as empty ones.
     """
     rows = table.rows[max(0, headings.row - table.first_row + 1) :]
+    shortest = min(map(len, rows), default=0)
     return {
-        column.name: _clean_column(table, column, _cells(rows, headings.places[column.name]))
+        column.name: _clean_column(table, column, _cells(rows, headings.places[column.name], shortest))
         for column in columns
         if column.name in headings.places
     }
 
 
-def _cells(rows: Sequence[Row], index: int) -> list[Cell]:
+def _cells(rows: Sequence[Row], index: int, shortest: int) -> list[Cell]:
+    """One column; `shortest` is the length of the shortest row."""
+    if index < shortest:
+        return [row[index] for row in rows]
     return [row[index] if index < len(row) else None for row in rows]
 
 
