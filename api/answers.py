@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -46,6 +46,12 @@ class Page(In):
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = None
+
+
+class Lang(In):
+    """In which language a file's headings and hints are."""
+
+    lang: Annotated[Literal["en", "ko"] | None, Field(description="else by Accept-Language")] = None
 
 
 def body_bytes() -> bytes:
@@ -145,6 +151,13 @@ def answered(verb: Callable[[sa.Connection], Answered], *, status: int = 200) ->
 def encode(model: BaseModel | None) -> bytes:
     """A model as JSON; nothing for None."""
     return b"" if model is None else model.model_dump_json(by_alias=True).encode()
+
+
+def file_answer(data: bytes, mimetype: str, name: str) -> Response:
+    """A file to be saved under a name, which may hold letters of any script (RFC 6266)."""
+    answer = Response(data, mimetype=mimetype)
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
 
 
 def rfc3339(at_ms: int) -> str:

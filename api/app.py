@@ -64,6 +64,7 @@ def blueprints() -> list[Blueprint]:
         pings,
         reports,
         test_devices,
+        uploads,
         visits,
         webhooks,
     )
@@ -73,6 +74,7 @@ def blueprints() -> list[Blueprint]:
         inbox,
         fences,
         groups,
+        uploads,
         areas,
         campaigns,
         reports,

@@ -14,7 +14,7 @@ from api.commands.keys import keys
 from api.commands.replaying import replay
 from api.commands.reports import report
 from api.commands.serving import migrate, openapi, serve, worker
-from api.commands.sheets import export, import_
+from api.commands.sheets import export, import_, undo
 from geo.errors import NearcastError
 
 
@@ -56,6 +56,7 @@ for _command in (
     explain,
     export,
     import_,
+    undo,
     keys,
     migrate,
     openapi,

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from api import problems
 from api.routes import pings
+from nearcast.services.export_fences import MIMETYPES as EXPORT_MIMETYPES
 from nearcast.services.report_files import CSV_MIMETYPE, XLSX_MIMETYPE
 
 TITLE = "Nearcast"
@@ -124,6 +125,9 @@ _FILES = {
     "/v1/campaigns/{campaign_id}/report.xlsx": (XLSX_MIMETYPE,),
     "/v1/campaigns/{campaign_id}/report.csv": (CSV_MIMETYPE,),
     "/v1/fences": ("application/geo+json",),
+    "/v1/uploads/template.xlsx": (XLSX_MIMETYPE,),
+    "/v1/uploads/{upload_id}/report.xlsx": (XLSX_MIMETYPE,),
+    "/v1/fence-groups/{group_id}/export.{ending}": tuple(EXPORT_MIMETYPES.values()),
 }
 _ALSO_JSON = frozenset({"/v1/fences"})
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from api.aside import NotWritten
 from api.settings import InvalidSetting
 from api.wiring import NotMigrated
 from campaigns.campaign.life import IllegalMove
@@ -74,6 +75,7 @@ STATUS: dict[type[NearcastError], int] = {
     InvalidSetting: 500,
     NotMigrated: 503,
     Conflict: 503,
+    NotWritten: 503,
 }
 _TITLES = {
     400: "Bad Request",

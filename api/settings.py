@@ -57,6 +57,17 @@ class Settings:
             max_radius_m=_radius(given, "MAX_RADIUS_M"),
         )
 
+    def to_env(self) -> dict[str, str]:
+        """What `from_env` of another process reads as the same settings."""
+        return {
+            f"{PREFIX}DATABASE_URL": self.database_url,
+            f"{PREFIX}CLOCK": self.clock,
+            f"{PREFIX}PUBLIC_URL": self.public_url,
+            f"{PREFIX}ALLOW_PRIVATE_TARGETS": str(int(self.allow_private_targets)),
+            f"{PREFIX}DEMO": str(int(self.demo)),
+            f"{PREFIX}MAX_RADIUS_M": repr(self.max_radius_m),
+        }
+
 
 def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
     value = env.get(PREFIX + name) or default

@@ -32,10 +32,7 @@ class StrictAdapter(PydanticAdapter):
         try:
             model: BaseModel = self.model_class.model_validate(self._given(request, location))
         except ValidationError as error:
-            errors = field_errors(error)
-            more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
-            first = f"{errors[0].pointer or '/'}: {errors[0].message}{more}"
-            raise Invalid(first, errors=errors) from error
+            raise invalid(error) from error
         return model
 
     def _given(self, request: Request, location: str) -> Any:
@@ -49,11 +46,22 @@ class StrictAdapter(PydanticAdapter):
         return given | (dict(request.files.items()) if location == "files" else {})
 
 
-def field_errors(error: ValidationError) -> list[FieldError]:
+def invalid(error: ValidationError, *, at: str = "") -> Invalid:
+    """Pydantic's faults as one of ours.
+
+    Args:
+        at: pointer to the place in the request at which the model stands.
+    """
+    errors = field_errors(error, at=at)
+    more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
+    return Invalid(f"{errors[0].pointer or '/'}: {errors[0].message}{more}", errors=errors)
+
+
+def field_errors(error: ValidationError, *, at: str = "") -> list[FieldError]:
     """Pydantic's faults as ours: at most 100, each with its place."""
     return [
         FieldError(
-            pointer="".join(f"/{_escaped(step)}" for step in fault["loc"]),
+            pointer=at + "".join(f"/{_escaped(step)}" for step in fault["loc"]),
             code=_CODES.get(fault["type"], fault["type"]),
             message=fault["msg"].removeprefix("Value error, "),
         )

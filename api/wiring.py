@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from api.aside import Aside
 from api.settings import Settings
 from geo.errors import NearcastError
 from nearcast.services.clocks import Clock, ReplayClock, WallClock
@@ -36,6 +37,7 @@ class House:
         recent: what this process remembers of committed pings.
         keys: verified API keys, remembered for at most 2 s.
         link_secret: signs tracked links; one for the installation.
+        aside: starts processes for what would hold up other requests.
     """
 
     settings: Settings
@@ -46,6 +48,7 @@ class House:
     recent: RecentLog
     keys: KeyRing
     link_secret: bytes
+    aside: Aside
 
     @property
     def public_url(self) -> str:
@@ -76,6 +79,7 @@ def build(settings: Settings) -> House:
         recent=RecentLog(),
         keys=KeyRing(engine),
         link_secret=in_transaction(engine, link_secret),
+        aside=Aside(settings),
     )
 
 

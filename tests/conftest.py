@@ -20,6 +20,7 @@ from nearcast.store.engine import make_engine
 from nearcast.store.migrate import upgrade
 from tests.doors import client_of
 from tests.doors import make_key as make_key
+from tests.doors import staying_here
 from tests.postgres import NoPostgres, Postgres
 from tests.server import Server
 
@@ -120,7 +121,7 @@ def sqlite_engine(sqlite_url: str) -> Iterator[sa.Engine]:
 def _built(url: str) -> Iterator[House]:
     # webhooks of tests live on 127.0.0.1
     wired = build(Settings(database_url=url, public_url=PUBLIC_URL, allow_private_targets=True))
-    yield wired
+    yield staying_here(wired)
     wired.engine.dispose()
 
 

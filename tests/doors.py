@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 from flask.testing import FlaskClient
 
+from api import aside
+from api.aside import Aside
 from api.wiring import House
 from nearcast.services.manage_workspace import Scope, create_key
+from nearcast.services.work_uploads import work_off
 from nearcast.store.engine import in_transaction
 
 
@@ -33,3 +40,25 @@ def client_of(house: House) -> FlaskClient:
     client = create_app(house).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {make_key(house)}"
     return client
+
+
+class Here(Aside):
+    """Does in this process, at once, what a server does in a process aside."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house.settings)
+        self._house = house
+
+    def wake(self) -> None:
+        work_off(self._house.engine, self._house.clock)
+
+    def write(self, path: Path, *args: str) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in self.settings.to_env().items():
+                patched.setenv(name, value)
+            aside.JOBS[args[0]](*args[1:], str(path))
+
+
+def staying_here(house: House) -> House:
+    """The house with its work aside done in this process: quick, and over when a call returns."""
+    return replace(house, aside=Here(house))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from api.settings import Settings
     from campaigns.campaign.plans import Plan
+    from nearcast.services.clocks import Clock
 
 T = TypeVar("T")
 #: how the audit log names the command line
@@ -24,13 +25,18 @@ class Opened:
     """A database that a command works on, and its default workspace.
 
     Attributes:
-        now_ms: by the clock of the settings: `NEARCAST_CLOCK=replay` reads a replayed database.
+        clock: of the settings: `NEARCAST_CLOCK=replay` stands at the newest ping.
     """
 
     settings: Settings
     engine: sa.Engine
     workspace_id: int
-    now_ms: int
+    clock: Clock
+
+    @property
+    def now_ms(self) -> int:
+        """The present instant by the clock."""
+        return self.clock.now_ms()
 
     @property
     def plan(self) -> Plan:
@@ -83,7 +89,7 @@ def opened() -> Iterator[Opened]:
             settings=settings,
             engine=house.engine,
             workspace_id=house.workspace_id,
-            now_ms=house.clock.now_ms(),
+            clock=house.clock,
         )
     finally:
         house.engine.dispose()

@@ -26,13 +26,14 @@ from campaigns.campaign.life import State
 from campaigns.campaign.plans import Plan
 from campaigns.deciding.snapshot import Snapshot
 from campaigns.people.identity import Identity, identify
-from geo.fences.columns import FenceDefaults
 from geo.fences.fence import CircleShape
 from geo.matching.pings import Outcome, Platform
 from nearcast.services import edit_areas, run_campaigns, upload
 from nearcast.services.run_campaigns import Author
 from nearcast.services.take_clicks import take_click
 from nearcast.services.take_pings import RawPings, Receipt, take_pings
+from nearcast.services.upload_options import UploadOptions
+from nearcast.services.work_uploads import work_off
 from nearcast.store import fences, workspaces
 from nearcast.store.engine import in_transaction, make_engine, reading
 from nearcast.store.migrate import upgrade
@@ -146,9 +147,8 @@ def _load(house: House, author: Author) -> tuple[int, int]:
             ("상권 (데모)", "trade_area", "trade_areas.geojson"),
         )
     ]
-    read = upload.read_file(fixture("stores.xlsx"), defaults=FenceDefaults())
 
-    def verb(conn: sa.Connection) -> tuple[int, int]:
+    def verb(conn: sa.Connection) -> int:
         loaded = [
             edit_areas.add_layer(
                 conn,
@@ -162,18 +162,26 @@ def _load(house: House, author: Author) -> tuple[int, int]:
             )
             for name, kind, (layer, repairs) in layers
         ]
-        checked = upload.check(conn, read, workspace_id=author.workspace_id, plan=author.plan)
-        saved = upload.apply(
-            conn,
-            checked,
-            workspace_id=author.workspace_id,
-            plan=author.plan,
-            now_ms=author.now_ms,
-            actor=ACTOR,
-        )
-        return len(saved), sum(layer.areas for layer in loaded)
+        return sum(layer.areas for layer in loaded)
 
-    return in_transaction(house.engine, verb)
+    areas = in_transaction(house.engine, verb)
+    return _import(house, author), areas
+
+
+def _import(house: House, author: Author) -> int:
+    """The stores' workbook, checked and applied; how many fences it made."""
+    data, engine = fixture("stores.xlsx"), house.engine
+    upload_id = in_transaction(
+        engine,
+        lambda conn: upload.receive(
+            conn, data, file_name="stores.xlsx", options=UploadOptions(), author=author
+        ),
+    )
+    work_off(engine, house.clock, only=upload_id)
+    in_transaction(engine, lambda conn: upload.apply(conn, upload_id, author=author))
+    work_off(engine, house.clock, only=upload_id)
+    row = reading(engine, lambda conn: upload.load(conn, upload_id, workspace_id=author.workspace_id))
+    return int(row["counts"]["new"])
 
 
 def _places(house: House) -> PlaceColumns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -9,17 +11,21 @@ from apiflask import APIBlueprint
 from flask import Response
 from pydantic import Field
 
-from api.answers import In, Out, Page, answered, page_of, rfc3339
+from api.answers import In, Lang, Out, Page, answered, file_answer, page_of, rfc3339
 from api.auth import needs, principal
 from api.fields import Name
+from api.problems import language
 from api.routes.actors import author
 from api.wiring import house
 from nearcast.services import group_fences
+from nearcast.services.export_fences import MIMETYPES, Format, export_fences
 from nearcast.services.ids import parse, public
 from nearcast.store import groups
 from nearcast.store.engine import reading
 
 MAX_AT_ONCE = 1_000
+#: up to so many fences are written at once, more by a process aside
+EXPORTED_HERE = 2_000
 
 bp = APIBlueprint("groups", __name__, url_prefix="/v1", tag="Fence groups")
 
@@ -99,6 +105,30 @@ def delete_group(group_id: str) -> Response:
     """Delete a group; its fences stay. One that a living campaign names is kept (409)"""
     serial = parse("grp", group_id)
     return answered(lambda conn: group_fences.delete_group(conn, serial, author=author()), status=204)
+
+
+@bp.get("/fence-groups/<group_id>/export.<any(xlsx,csv,geojson):ending>")
+@needs("manage")
+@bp.input(Lang, location="query", arg_name="query")
+@bp.doc(responses={200: "A workbook"})
+def export_group(group_id: str, ending: str, query: Lang) -> Response:
+    """The fences of a group as a file; a sheet uploads again with nothing changed"""
+    serial, kind, home = parse("grp", group_id), Format(ending), house()
+    who, lang = author(), query.lang or language()
+    group = reading(home.engine, lambda conn: group_fences.load(conn, serial, author=who))
+    if group["fences"] <= EXPORTED_HERE:
+        data, _ = reading(
+            home.engine,
+            lambda conn: export_fences(
+                conn, kind, workspace_id=who.workspace_id, group=group["name"], lang=lang
+            ),
+        )
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"fences.{ending}"
+            home.aside.write(path, "export", group["name"], str(who.workspace_id), kind.value, lang)
+            data = path.read_bytes()
+    return file_answer(data, MIMETYPES[kind], f"{group['name']}.{ending}")
 
 
 @bp.post("/fence-groups/<group_id>/members")

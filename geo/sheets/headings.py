@@ -93,6 +93,11 @@ def heading_key(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFC", folded) if c.isalnum())
 
 
+def row_signature(row: Sequence[Cell]) -> str:
+    """What `Headings.signature` is if this row holds the headings."""
+    return "|".join(heading_key(as_text(cell) or "") for cell in row).rstrip("|")
+
+
 #: key of a heading → (rank among the aliases of its column, name of the column)
 _Known = Mapping[str, tuple[int, str]]
 
@@ -231,7 +236,7 @@ def _headings(
         shadowed=tuple(labels[i] for i in sorted(named - serving)),
         not_found=not_found,
         samples={labels[i]: found for i, found in samples.items() if headed[i] or found},
-        signature="|".join(heading_key(text or "") for text in head.texts).rstrip("|"),
+        signature=row_signature(head.texts),
         width=len(head.texts),
     )
 

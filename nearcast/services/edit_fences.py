@@ -45,11 +45,13 @@ class Wanted:
     Attributes:
         area_km2: as measured by the reader of its shape.
         before: the fence it replaces, None for a new one.
+        renewed: a new version even if nothing differs: the fence was deleted and comes back.
     """
 
     fence: Fence
     area_km2: float
     before: StoredFence | None = None
+    renewed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ def save_fences(
         AlreadyExists: a new fence's external id belongs to another one.
     """
     _check(conn, wanted, workspace_id, plan)
-    changed = [w for w in wanted if w.before is None or not _same(w.before.fence, w.fence)]
+    changed = [w for w in wanted if w.before is None or w.renewed or not _same(w.before.fence, w.fence)]
     new = [w for w in changed if w.before is None]
     serials = iter(fences.take_serials(conn, len(new)))
     ids = {id(w): next(serials) if w.before is None else w.before.id for w in changed}
@@ -124,7 +126,7 @@ def delete_fences(
     """Delete fences; one that a living campaign names is kept, and the campaign is named."""
     users = campaign_store.using_fences(conn, {stored.id for stored in found})
     if users:
-        names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row in users)
+        names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row, _ in users)
         raise NotAllowedNow(f"Used by {names}. End the campaign, or take the fence out of it.")
     if not found:
         return

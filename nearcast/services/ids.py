@@ -11,6 +11,7 @@ KINDS = {
     "fnc": "fence",
     "grp": "fence group",
     "lay": "area layer",
+    "upl": "upload",
     "cmp": "campaign",
     "tst": "test device",
     "whk": "webhook",

@@ -1,115 +1,239 @@
-"""A spreadsheet becomes fences as a reviewed change: read, check, apply (product U1, U4)."""
+"""A file becomes fences as a reviewed change: receive, check, apply, undo (product U1–U7).
+
+These are the verbs of the doors; they only say what is wanted. A process that holds the lease does the
+work, step by step, in `work_uploads`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from campaigns.campaign.plans import Feature, Plan, opens
-from geo.fences.columns import FenceDefaults, ReadFences, ReadOptions, read_sheets, review_sheets
-from geo.fences.fence import CircleShape, Fence
-from geo.measure import circle_area_km2, projected_area_m2
-from geo.sheets.changes import Review, State
-from geo.sheets.problems import Problem
-from nearcast.services.edit_fences import Saved, Wanted, save_fences
-from nearcast.services.errors import NotAllowedNow, PlanRequired
-from nearcast.store import fences
-from nearcast.store.fences import StoredFence
-from nearcast.store.sandbox import read_tables
+from campaigns.campaign.plans import Feature
+from geo.sheets.changes import State
+from geo.sheets.table import SheetLimits
+from nearcast.services import upload_lines
+from nearcast.services.edit_fences import require_plan
+from nearcast.services.errors import FieldError, Invalid, NotAllowedNow, NotFound
+from nearcast.services.ids import public
+from nearcast.services.run_campaigns import Author
+from nearcast.services.upload_lines import Done, Line
+from nearcast.services.upload_options import UploadOptions
+from nearcast.store import campaigns, fences, groups, uploads
+from nearcast.store.uploads import AT_WORK, UploadState
+
+KIND = "fences"
+MAX_FILE_NAME = 255
+_NAMED = 20
+
+#: what may be asked for in which states
+_MAY_CHECK = (UploadState.CHECKED, UploadState.FAILED, UploadState.UNDONE)
+_MAY_APPLY = (UploadState.CHECKED,)
+_MAY_UNDO = (UploadState.APPLIED,)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What a file would do; nothing is written yet.
-
-    Attributes:
-        review: a line per row and per fence that the file does not name.
-        wanted: the new and changed fences.
-        read: per sheet what was read: mapping, unknown headings, notes.
-    """
-
-    review: Review[Fence]
-    wanted: Sequence[Wanted]
-    read: Sequence[ReadFences]
-
-    @property
-    def problems(self) -> list[Problem]:
-        """All problems of all rows of all sheets."""
-        return [problem for sheet in self.read for problem in sheet.problems]
-
-    @property
-    def counts(self) -> Mapping[State, int]:
-        """How many lines of each state."""
-        return self.review.counts
-
-
-def read_file(data: bytes, *, defaults: FenceDefaults, sheet: str | None = None) -> list[ReadFences]:
-    """The fences of an uploaded file, sheet by sheet, read in a guarded child.
+def receive(
+    conn: sa.Connection, data: bytes, *, file_name: str, options: UploadOptions, author: Author
+) -> int:
+    """Keep a file, to be checked; returns its serial.
 
     Raises:
-        SheetRefused: the file as a whole cannot be read.
-        ShapeRefused: the default radius is out of bounds.
+        PlanRequired: below Basic.
+        Invalid: the file is empty or larger than 50 MiB.
     """
-    return read_sheets(read_tables(data, sheet=sheet), options=ReadOptions(defaults=defaults))
-
-
-def check(conn: sa.Connection, read: Sequence[ReadFences], *, workspace_id: int, plan: Plan) -> Checked:
-    """Compare a file with the workspace's fences. Raises `PlanRequired` below Basic."""
-    if not opens(plan, Feature.UPLOAD):
-        raise PlanRequired("Uploading a group of fences needs the plan Basic or Premium.")
-    stored = _meant(conn, [fence for sheet in read for _, fence in sheet.fences], workspace_id)
-    review = review_sheets(read, [s.fence for s in stored])
-    wanted = [
-        Wanted(
-            fence=change.after,
-            area_km2=_area_km2(change.after),
-            before=None if change.place is None else stored[change.place],
-        )
-        for change in review.changes
-        if change.after is not None and change.state in (State.NEW, State.CHANGED)
-    ]
-    return Checked(review=review, wanted=wanted, read=read)
-
-
-def apply(
-    conn: sa.Connection,
-    checked: Checked,
-    *,
-    workspace_id: int,
-    plan: Plan,
-    now_ms: int,
-    actor: str,
-) -> list[Saved]:
-    """Write the new and changed fences, all or none.
-
-    Raises:
-        NotAllowedNow: a fence was edited since the check; check again.
-    """
-    befores = {w.before.id: w.before.version for w in checked.wanted if w.before is not None}
-    present = fences.get(conn, workspace_id=workspace_id, fence_ids=list(befores))
-    if {fence_id: s.version for fence_id, s in present.items()} != befores:
-        raise NotAllowedNow("Fences of this file were edited since it was checked. Check it again.")
-    return save_fences(
-        conn, checked.wanted, workspace_id=workspace_id, plan=plan, now_ms=now_ms, actor=actor
+    require_plan(author.plan, Feature.UPLOAD)
+    bound = SheetLimits().max_bytes
+    if not 0 < len(data) <= bound:
+        given = f"{len(data) / (1 << 20):,.1f} MiB" if data else "empty"
+        message = f"The file is {given}; it may have at most {bound >> 20} MiB. Split it."
+        raise Invalid(errors=[FieldError(pointer="/file", code="file_size", message=message)])
+    return uploads.add(
+        conn,
+        workspace_id=author.workspace_id,
+        kind=KIND,
+        file_name=_clean_name(file_name),
+        body=data,
+        options=options.to_json(),
+        actor=author.actor,
+        now_ms=author.now_ms,
     )
 
 
-def _meant(conn: sa.Connection, wanted: Sequence[Fence], workspace_id: int) -> list[StoredFence]:
-    """The fences a file may mean: those of its groups, those with its external ids."""
-    found: dict[int, StoredFence] = {}
-    for group in sorted({group for fence in wanted for group in fence.groups}):
-        for stored in fences.of_group(conn, workspace_id=workspace_id, group=group):
-            found[stored.id] = stored
-    keys = [fence.external_id for fence in wanted if fence.external_id]
-    if keys:
-        for stored in fences.by_external(conn, workspace_id=workspace_id, external_ids=keys).values():
-            found[stored.id] = stored
-    return [found[fence_id] for fence_id in sorted(found)]
+def _clean_name(name: str) -> str:
+    """The name as a list may show it; never used as a path."""
+    plain = "".join(c for c in name.replace("\\", "/").rsplit("/", 1)[-1] if c.isprintable())
+    return plain.strip()[:MAX_FILE_NAME] or "file"
 
 
-def _area_km2(fence: Fence) -> float:
-    if isinstance(fence.shape, CircleShape):
-        return circle_area_km2(fence.shape.radius_m)
-    return projected_area_m2(fence.shape.geometry) / 1e6
+def load(conn: sa.Connection, upload_id: int, *, workspace_id: int, lock: bool = False) -> sa.RowMapping:
+    """An upload's row. Raises `NotFound`."""
+    row = uploads.get(conn, workspace_id=workspace_id, upload_id=upload_id, lock=lock)
+    if row is None:
+        raise NotFound(f"There is no upload '{public('upl', upload_id)}'.")
+    return row
+
+
+def check_again(
+    conn: sa.Connection, upload_id: int, *, options: UploadOptions | None, author: Author
+) -> None:
+    """Check the same file with other options, or with the same ones after fences were edited."""
+    row = _ready(conn, upload_id, _MAY_CHECK, "checked", author)
+    wanted = row["options"] if options is None else options.to_json()
+    _begin(conn, upload_id, UploadState.CHECKING, author, options=wanted)
+
+
+def apply(conn: sa.Connection, upload_id: int, *, author: Author) -> None:
+    """Write what the check found, all of it or nothing."""
+    require_plan(author.plan, Feature.UPLOAD)
+    _ready(conn, upload_id, _MAY_APPLY, "applied", author)
+    _begin(conn, upload_id, UploadState.APPLYING, author)
+
+
+def undo(conn: sa.Connection, upload_id: int, *, leave_edited: bool, author: Author) -> None:
+    """Bring back what was there before, all of it or nothing.
+
+    Args:
+        leave_edited: leave fences alone that somebody edited since; else their edits stand in the way.
+    Raises:
+        NotAllowedNow: something stands in the way; the message names it.
+    """
+    row = _ready(conn, upload_id, _MAY_UNDO, "undone", author)
+    refuse_undo(
+        review_undo(conn, upload_id, workspace_id=author.workspace_id), leave_edited=leave_edited
+    )
+    report = row["report"] | {"leave_edited": leave_edited}
+    _begin(conn, upload_id, UploadState.UNDOING, author, report=report)
+
+
+def forget(conn: sa.Connection, upload_id: int, *, author: Author) -> None:
+    """Forget an upload: its file and its lines. The fences it made stay, and can no longer be undone."""
+    row = load(conn, upload_id, workspace_id=author.workspace_id, lock=True)
+    if row["state"] in AT_WORK:
+        raise NotAllowedNow(f"The upload is {row['state']}; wait until it is done.")
+    uploads.delete(conn, upload_id)
+
+
+def _ready(
+    conn: sa.Connection, upload_id: int, states: Sequence[UploadState], done: str, author: Author
+) -> sa.RowMapping:
+    row = load(conn, upload_id, workspace_id=author.workspace_id, lock=True)
+    if row["state"] not in states:
+        when = " or ".join(states)
+        raise NotAllowedNow(f"The upload is {row['state']}; it can be {done} when it is {when}.")
+    return row
+
+
+def _begin(
+    conn: sa.Connection, upload_id: int, state: UploadState, author: Author, **more: object
+) -> None:
+    values = {"state": state, "progress": 0.0, "stage": None, "error": None, "lease_until_ms": 0}
+    uploads.change(
+        conn, upload_id, **values | {"updated_ms": author.now_ms, "actor": author.actor} | more
+    )
+
+
+def lines(
+    conn: sa.Connection,
+    upload_id: int,
+    *,
+    workspace_id: int,
+    states: Sequence[State],
+    code: str | None,
+    start: int,
+    limit: int,
+) -> tuple[list[tuple[State, Line]], int, int | None]:
+    """A page of an upload's lines, how many lines of these states there are, and where to go on."""
+    row = load(conn, upload_id, workspace_id=workspace_id)
+    counts = row["counts"]
+    found, more = upload_lines.page(
+        conn, upload_id, counts=counts, states=states, code=code, start=start, limit=limit
+    )
+    return found, sum(counts.get(state.value, 0) for state in states), more
+
+
+# --- undo ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndoReview:
+    """What undoing would do.
+
+    Attributes:
+        delete: fences that the upload made and nobody edited.
+        restore: fences that it changed: (serial, version that comes back).
+        revive: fences that it deleted: (serial, version that comes back).
+        edited: (serial, name) of fences that somebody edited or deleted since, or whose external id
+            belongs to another one by now.
+        used: (serial of a fence to delete, its name, campaign's serial, its name) of living campaigns.
+        groups: (group, campaign's serial, its name): living campaigns that name a group which loses
+            fences by this. A warning; it stands in nobody's way.
+    """
+
+    delete: Sequence[int] = ()
+    restore: Sequence[tuple[int, int]] = ()
+    revive: Sequence[tuple[int, int]] = ()
+    edited: Sequence[tuple[int, str]] = ()
+    used: Sequence[tuple[int, str, int, str]] = ()
+    groups: Sequence[tuple[str, int, str]] = field(default=())
+
+
+def review_undo(conn: sa.Connection, upload_id: int, *, workspace_id: int) -> UndoReview:
+    """Look at what undoing an applied upload would do; nothing is written."""
+    row = load(conn, upload_id, workspace_id=workspace_id)
+    if row["state"] not in (UploadState.APPLIED, UploadState.UNDOING):
+        raise NotAllowedNow(f"The upload is {row['state']}; only an applied one can be undone.")
+    done = upload_lines.done(conn, upload_id)
+    now = fences.marks_of(conn, [d.fence_id for d in done])
+    edited = {d.fence_id for d in done if (now[d.fence_id].version, now[d.fence_id].deleted) != _left(d)}
+    keys = {now[d.fence_id].external_id: d.fence_id for d in done if d.deleted}
+    named = [key for key in keys if key is not None]
+    owners = fences.owners_of(conn, workspace_id=workspace_id, external_ids=named)
+    edited |= {keys[key] for key in owners}  # a fence made since has the key of a deleted one
+    left = [d for d in done if d.fence_id not in edited]
+    delete = [d.fence_id for d in left if d.before == 0]
+    return UndoReview(
+        delete=delete,
+        restore=[(d.fence_id, d.before) for d in left if d.before and not d.deleted],
+        revive=[(d.fence_id, d.before) for d in left if d.deleted],
+        edited=[(fence_id, now[fence_id].name) for fence_id in sorted(edited)],
+        used=[
+            (fence_id, now[fence_id].name, campaign["id"], campaign["name"])
+            for campaign, fence_ids in campaigns.using_fences(conn, set(delete))
+            for fence_id in sorted(fence_ids)
+        ],
+        groups=[
+            (group, campaign["id"], campaign["name"])
+            for group in sorted(groups.names_of(conn, delete))
+            for campaign in campaigns.using_group(conn, workspace_id=workspace_id, group=group)
+        ],
+    )
+
+
+def _left(done: Done) -> tuple[int, bool]:
+    """How applying left a fence: its version, and whether it was deleted."""
+    return done.after, done.deleted
+
+
+def refuse_undo(review: UndoReview, *, leave_edited: bool) -> None:
+    """Raises `NotAllowedNow` where something stands in the way."""
+    if review.used:
+        named = ", ".join(
+            f"{public('fnc', fence_id)} ({name}) by {public('cmp', campaign_id)} ({campaign})"
+            for fence_id, name, campaign_id, campaign in review.used[:_NAMED]
+        )
+        raise NotAllowedNow(
+            f"Fences of this upload are used: {named}{_more(len(review.used))}. End the campaigns, or "
+            "take the fences out of them."
+        )
+    if review.edited and not leave_edited:
+        named = ", ".join(f"{public('fnc', n)} ({name})" for n, name in review.edited[:_NAMED])
+        raise NotAllowedNow(
+            f"Edited since the upload: {named}{_more(len(review.edited))}. With leave_edited these stay "
+            "as they are, and the rest is undone."
+        )
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED:,} more" if count > _NAMED else ""

@@ -144,9 +144,12 @@ def test_ids(conn: sa.Connection, workspace_id: int) -> dict[int, dict[str, int]
     return found
 
 
-def using_fences(conn: sa.Connection, fence_ids: AbstractSet[int]) -> list[sa.RowMapping]:
-    """The campaigns in test, on standby, running or paused that name one of these fences."""
-    return [row for row in _alive(conn) if not fence_ids.isdisjoint(targeting_of(row["body"]).fence_ids)]
+def using_fences(
+    conn: sa.Connection, fence_ids: AbstractSet[int]
+) -> list[tuple[sa.RowMapping, AbstractSet[int]]]:
+    """The campaigns in test, on standby, running or paused that name some of these fences, and which."""
+    named = [(row, fence_ids & set(targeting_of(row["body"]).fence_ids)) for row in _alive(conn)]
+    return [(row, found) for row, found in named if found]
 
 
 def using_group(conn: sa.Connection, *, workspace_id: int, group: str) -> list[sa.RowMapping]:

@@ -140,7 +140,7 @@ def among(
 ) -> sa.ColumnElement[bool]:
     """`column in values` as one bound parameter, for any number of values."""
     if conn.dialect.name == "postgresql":
-        kind = sa.Text() if values and isinstance(values[0], str) else sa.BigInteger()
+        kind = sa.Text() if isinstance(column.type, sa.Text) else sa.BigInteger()
         return column == sa.any_(sa.bindparam(None, list(values), postgresql.ARRAY(kind)))
     listed = sa.func.json_each(sa.bindparam(None, list(values), sa.JSON)).table_valued("value")
     return column.in_(sa.select(listed.c.value))

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from geo.fences.fence import CircleShape, Fence, FenceVersion, PolygonShape, Shape
 from geo.fences.hours import WeeklyHours
-from nearcast.store import bulk, groups
+from nearcast.store import bulk
+from nearcast.store import groups as group_store
 from nearcast.store.engine import Conflict, among
 from nearcast.store.tables import fence, fence_version
 
@@ -197,10 +198,82 @@ def by_external(
     return {str(found.fence.external_id): found for found in _stored(conn, wanted)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Which version a fence has now, and whether it was deleted."""
+
+    version: int
+    deleted: bool
+    name: str
+    external_id: str | None
+
+
+def marks_of(conn: sa.Connection, fence_ids: Sequence[int]) -> dict[int, Mark]:
+    """Where fences stand, deleted ones too."""
+    query = sa.select(
+        fence.c.id, fence.c.version, fence.c.deleted_ms, fence.c.name, fence.c.external_id
+    ).where(among(conn, fence.c.id, list(fence_ids)))
+    return {
+        row.id: Mark(
+            version=row.version,
+            deleted=row.deleted_ms is not None,
+            name=row.name,
+            external_id=row.external_id,
+        )
+        for row in conn.execute(query)
+    }
+
+
+def marks_meant(
+    conn: sa.Connection, *, workspace_id: int, groups: Sequence[str], external_ids: Sequence[str]
+) -> dict[int, int]:
+    """Serial → version of the living fences that are in one of the groups or have one of the keys."""
+    own = (fence.c.workspace_id == workspace_id) & fence.c.deleted_ms.is_(None)
+    members = group_store.members_of_any(conn, workspace_id, groups)
+    found: dict[int, int] = {}
+    for meant in (fence.c.id.in_(members), among(conn, fence.c.external_id, list(external_ids))):
+        for row in conn.execute(sa.select(fence.c.id, fence.c.version).where(own, meant)):
+            found[row.id] = row.version
+    return found
+
+
+def owners_of(conn: sa.Connection, *, workspace_id: int, external_ids: Sequence[str]) -> dict[str, int]:
+    """External id → serial of the living fence that has it."""
+    query = sa.select(fence.c.external_id, fence.c.id).where(
+        fence.c.workspace_id == workspace_id,
+        fence.c.deleted_ms.is_(None),
+        among(conn, fence.c.external_id, list(external_ids)),
+    )
+    return {row.external_id: row.id for row in conn.execute(query)}
+
+
+def at_versions(conn: sa.Connection, wanted: Sequence[tuple[int, int]]) -> dict[int, Fence]:
+    """Serial → the fence as it was in a version, for pairs of serial and version."""
+    query = sa.select(fence_version).where(
+        among(conn, fence_version.c.fence_id, [fence_id for fence_id, _ in wanted])
+    )
+    pairs = set(wanted)
+    rows = [row for row in conn.execute(query).mappings() if (row["fence_id"], row["version"]) in pairs]
+    return {found.fence_id: found.fence for found in _decode_versions(rows)}
+
+
+def revive(conn: sa.Connection, fence_ids: Sequence[int]) -> None:
+    """Deleted fences are there again; the caller gives them a new version."""
+    if fence_ids:
+        conn.execute(
+            sa.update(fence).where(among(conn, fence.c.id, list(fence_ids))).values(deleted_ms=None)
+        )
+
+
 def of_group(conn: sa.Connection, *, workspace_id: int, group: str) -> list[StoredFence]:
     """Living fences of a group, by name."""
-    members = groups.members_of(workspace_id, group)
+    members = group_store.members_of(workspace_id, group)
     return _stored(conn, fence.c.id.in_(members) & fence.c.deleted_ms.is_(None))
+
+
+def all_of(conn: sa.Connection, *, workspace_id: int, only: Filter | None = None) -> list[StoredFence]:
+    """Every living fence that a list would show, in order of their serials."""
+    return _stored(conn, _wanted(conn, workspace_id, only or Filter()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +336,7 @@ def _wanted(conn: sa.Connection, workspace_id: int, only: Filter) -> sa.ColumnEl
     if only.box is not None:
         wanted.append(_meets(*only.box))
     if only.group is not None:
-        wanted.append(fence.c.id.in_(groups.members_of(workspace_id, only.group)))
+        wanted.append(fence.c.id.in_(group_store.members_of(workspace_id, only.group)))
     if only.tag is not None:
         wanted.append(_has_tag(conn, only.tag))
     if only.brand is not None:

@@ -73,6 +73,42 @@ def members_of(workspace_id: int, group: str) -> sa.Select[int]:
     )
 
 
+def members_of_any(conn: sa.Connection, workspace_id: int, names: Sequence[str]) -> sa.Select[int]:
+    """`members_of` for several groups."""
+    return (
+        sa.select(fence_group_member.c.fence_id)
+        .join(fence_group, fence_group.c.id == fence_group_member.c.group_id)
+        .where(fence_group.c.workspace_id == workspace_id, among(conn, fence_group.c.name, list(names)))
+    )
+
+
+def names_of(conn: sa.Connection, fence_ids: Sequence[int]) -> set[str]:
+    """The names of the groups that hold at least one of the fences."""
+    query = (
+        sa.select(fence_group.c.name)
+        .distinct()
+        .join(fence_group_member, fence_group.c.id == fence_group_member.c.group_id)
+        .where(among(conn, fence_group_member.c.fence_id, list(fence_ids)))
+    )
+    return set(conn.execute(query).scalars())
+
+
+def delete_empty(conn: sa.Connection, *, workspace_id: int, names: Sequence[str]) -> None:
+    """Forget those of the groups that hold no living fence."""
+    living = (
+        sa.select(fence_group_member.c.group_id)
+        .join(fence, fence.c.id == fence_group_member.c.fence_id)
+        .where(fence.c.deleted_ms.is_(None))
+    )
+    query = sa.select(fence_group.c.id).where(
+        fence_group.c.workspace_id == workspace_id,
+        among(conn, fence_group.c.name, list(names)),
+        fence_group.c.id.not_in(living),
+    )
+    for group_id in list(conn.execute(query).scalars()):
+        delete(conn, group_id)
+
+
 def _counted() -> sa.Select[*tuple[object, ...]]:
     alive = (fence.c.id == fence_group_member.c.fence_id) & fence.c.deleted_ms.is_(None)
     return (

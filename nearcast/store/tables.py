@@ -208,6 +208,69 @@ fence_area = sa.Table(
     sa.Index("ix_fence_area_area", "area_id"),  # the fences of a region
 )
 
+# --- uploads ------------------------------------------------------------------------------------
+
+#: a file on its way to become a reviewed change (product U4)
+upload = sa.Table(
+    "upload",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("kind", sa.Text, nullable=False),  # fences
+    sa.Column("file_name", sa.Text, nullable=False),
+    sa.Column("file_bytes", sa.BigInteger, nullable=False),
+    sa.Column("options", sa.JSON, nullable=False),  # what the user says about the file
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text),  # what is being done, and how much of the whole is done
+    sa.Column("progress", sa.Float, nullable=False),
+    sa.Column("counts", sa.JSON, nullable=False),  # rows by state
+    sa.Column("report", sa.JSON, nullable=False),  # sheets, mappings, kinds of problems
+    sa.Column("error", sa.JSON),  # why the last step failed: code and messages
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("updated_ms", Ms, nullable=False),
+    sa.Column("applied_ms", Ms),
+    sa.Column("undone_ms", Ms),
+    # who works on it and until when; by the wall's clock
+    sa.Column("lease_holder", sa.Text),
+    sa.Column("lease_until_ms", Ms, nullable=False),
+    sa.Index("ix_upload_of_workspace", "workspace_id", "id"),  # GET /v1/uploads
+    sa.Index("ix_upload_due", "state", "lease_until_ms"),  # what waits for work
+    sqlite_autoincrement=True,  # the serial of a deleted row is not given again
+)
+
+#: the file as it came; gone before the upload is
+upload_file = sa.Table(
+    "upload_file",
+    metadata,
+    sa.Column("upload_id", Serial, sa.ForeignKey("upload.id"), primary_key=True, autoincrement=False),
+    sa.Column("body", Body, nullable=False),
+)
+
+#: the lines of the review by state, and what was applied, some hundred a piece
+upload_part = sa.Table(
+    "upload_part",
+    metadata,
+    _refers("upload_id", "upload.id"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("first", sa.Integer, nullable=False),  # index of its first line among those of its kind
+    sa.Column("lines", sa.Integer, nullable=False),
+    sa.Column("body", Body, nullable=False),  # msgpack, see uploads.py
+    sa.PrimaryKeyConstraint("upload_id", "kind", "first"),
+)
+
+#: how a user mapped headings, for the next file that has the same ones (product U3)
+heading_mapping = sa.Table(
+    "heading_mapping",
+    metadata,
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Column("mapping", sa.JSON, nullable=False),  # heading -> column, or null: not used
+    sa.Column("used_ms", Ms, nullable=False),
+    sa.PrimaryKeyConstraint("workspace_id", "kind", "signature"),
+)
+
 # --- devices, pings, presence, visits --------------------------------------------------------------
 
 device = sa.Table(

@@ -120,6 +120,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_fence_group_workspace_id_name")),
     )
     op.create_table(
+        "heading_mapping",
+        sa.Column("workspace_id", Serial, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False),
+        sa.Column("mapping", sa.JSON(), nullable=False),
+        sa.Column("used_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_heading_mapping_workspace_id")
+        ),
+        sa.PrimaryKeyConstraint(
+            "workspace_id", "kind", "signature", name=op.f("pk_heading_mapping")
+        ),
+    )
+    op.create_table(
         "idempotency",
         sa.Column("workspace_id", Serial, nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -132,6 +146,35 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("workspace_id", "key", name=op.f("pk_idempotency")),
     )
+    op.create_table(
+        "upload",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("workspace_id", Serial, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("file_name", sa.Text(), nullable=False),
+        sa.Column("file_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=True),
+        sa.Column("progress", sa.Float(), nullable=False),
+        sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("report", sa.JSON(), nullable=False),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("applied_ms", sa.BigInteger(), nullable=True),
+        sa.Column("undone_ms", sa.BigInteger(), nullable=True),
+        sa.Column("lease_holder", sa.Text(), nullable=True),
+        sa.Column("lease_until_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_upload_workspace_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_upload")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_upload_due", "upload", ["state", "lease_until_ms"], unique=False)
+    op.create_index("ix_upload_of_workspace", "upload", ["workspace_id", "id"], unique=False)
     op.create_table(
         "api_key",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
@@ -251,6 +294,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_test_device")),
         sa.UniqueConstraint("app_id", "ad_id", name=op.f("uq_test_device_app_id_ad_id")),
         sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "upload_file",
+        sa.Column("upload_id", Serial, autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["upload_id"], ["upload.id"], name=op.f("fk_upload_file_upload_id")
+        ),
+        sa.PrimaryKeyConstraint("upload_id", name=op.f("pk_upload_file")),
+    )
+    op.create_table(
+        "upload_part",
+        sa.Column("upload_id", Serial, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("first", sa.Integer(), nullable=False),
+        sa.Column("lines", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["upload_id"], ["upload.id"], name=op.f("fk_upload_part_upload_id")
+        ),
+        sa.PrimaryKeyConstraint("upload_id", "kind", "first", name=op.f("pk_upload_part")),
     )
     op.create_table(
         "webhook",
