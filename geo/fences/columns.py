@@ -20,6 +20,7 @@ from geo.fences.reading import FenceDefaults, Place, ReadFences, ReadOptions
 from geo.fences.row_faults import no_headings
 from geo.fences.row_reader import RowReader
 from geo.sheets.changes import Review
+from geo.sheets.problems import Problem
 from geo.sheets.table import Table, is_blank
 
 __all__ = [
@@ -53,7 +54,7 @@ def read_sheets(
     Where no column names the fences, the store column does, and serves as both. A row with an outline
     is a polygon, whatever its latitude and longitude say (they often are a label point); else it is a
     circle. A row with a problem gives no fence; of two rows that are the same fence (see
-    `geo.fences.identity`) the first stays and the second has the problem.
+    `geo.fences.identity`) the first without another problem stays and the other has the problem.
 
     Args:
         progress: told (rows done, all rows) of the file, at most once every 1,000 rows.
@@ -70,13 +71,19 @@ def read_sheets(
         return [ReadFences(sheet=t.sheet, fences=[], problems=[no_headings(t)]) for t in tables[:1]]
     evidence = _evidence(sheets, options)
     seen: dict[Hashable, Place] = {}
+    readers = [RowReader(sheet, evidence, options, seen) for sheet in sheets]
+    faults = [reader.missing_headings() for reader in readers]
     count, done = sum(map(len, sheets)), 0
-    read = []
-    for sheet in sheets:
-        told = _from(progress, done, count) if progress is not None else None
-        read.append(_read(sheet, evidence, options, seen, told, plainly=plainly))
+    for reader, sheet, missing in zip(readers, sheets, faults, strict=True):
+        if not missing:
+            reader.read(None if progress is None else _from(progress, done, count), plainly=plainly)
         done += len(sheet)
-    return read
+    for reader in readers:
+        reader.finish()
+    return [
+        _told(sheet, reader, missing, evidence, options)
+        for reader, sheet, missing in zip(readers, sheets, faults, strict=True)
+    ]
 
 
 def read_fences(table: Table, *, options: ReadOptions | None = None) -> ReadFences:
@@ -135,25 +142,20 @@ def _evidence(sheets: Sequence[OpenSheet], options: ReadOptions) -> Evidence:
     )
 
 
-def _read(
+def _told(
     sheet: OpenSheet,
+    reader: RowReader,
+    missing: list[Problem],
     evidence: Evidence,
     options: ReadOptions,
-    seen: dict[Hashable, Place],
-    progress: Callable[[int], None] | None,
-    *,
-    plainly: bool,
 ) -> ReadFences:
-    reader = RowReader(sheet, evidence, options, seen)
-    problems = reader.missing_headings()
-    if not problems:
-        reader.read(progress, plainly=plainly)
+    """What came of a sheet; only the missing columns where some are."""
     headings, table = sheet.headings, sheet.table
     hidden = {label for index, label in _used(sheet) if index in table.hidden_columns}
     return ReadFences(
         sheet=table.sheet,
         fences=reader.fences,
-        problems=problems or reader.problems,
+        problems=missing or reader.problems,
         refused=MappingProxyType(reader.refused),
         mapping=MappingProxyType(_mapping(sheet)),
         unknown_headings=(*headings.unknown, *headings.shadowed),

@@ -51,7 +51,6 @@ class RowReader:
         seen: dict[Hashable, Place],
     ) -> None:
         self.fences: list[tuple[int, Fence]] = []
-        self.problems: list[Problem] = []
         self.refused: dict[int, Identity] = {}
         self.notes: list[tuple[int, Note]] = []
         self.mended: dict[int, tuple[str, ...]] = {}
@@ -63,6 +62,13 @@ class RowReader:
         self._groups = (group,) if group else ()
         self._named_by = sheet.named_by
         self._seen = seen
+        self._found: dict[int, list[Problem]] = {}
+        self._unsound: list[int] = []
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All problems of all rows, in the order of the rows."""
+        return [problem for row in sorted(self._found) for problem in self._found[row]]
 
     def missing_headings(self) -> list[Problem]:
         """One problem per thing that no column of the sheet could give to any row."""
@@ -109,6 +115,9 @@ class RowReader:
             return False
         for group in groups or (None,):
             if first(("name", group, name, address, external_id), here) is not here:
+                self._forget(
+                    Identity(name=name, external_id=external_id, groups=groups, address=address), here
+                )
                 return False
         memo = rows.memos[index]
         circle = CircleShape(lon=rows.lng[index], lat=rows.lat[index], radius_m=rows.radius_m[index])
@@ -136,11 +145,16 @@ class RowReader:
         if name is None and self._named_by not in record.refused:
             self._note(found, record, self._named_by, missing(self._named_by))
         identity = self._identity(record, name)
-        found += self._conflicts(record, identity)
         if found or shape is None or name is None:
-            self.problems += found
+            self._unsound.append(record.row)
+        else:
+            found = self._conflict(record.row, identity)
+        if found or shape is None or name is None:
+            self._found[record.row] = found
             self.refused[record.row] = identity
             return
+        here = self._sheet.table.sheet, record.row
+        self._seen |= dict.fromkeys(conflict_keys(identity), here)
         self.notes += [(record.row, note) for note in shape.notes]
         self.fences.append((record.row, self._fence(record.values, identity, name, shape)))
 
@@ -196,20 +210,35 @@ class RowReader:
             address=record.values.get("address"),
         )
 
-    def _conflicts(self, record: Record, identity: Identity) -> list[Problem]:
-        """The row is the same fence as one above it."""
-        if identity.name is None and identity.external_id is None:
-            return []
-        found: list[Problem] = []
-        for key in conflict_keys(identity):
-            here = (self._sheet.table.sheet, record.row)
-            first = self._seen.setdefault(key, here)
-            if first == here or found:
+    def finish(self) -> None:
+        """Once all rows of the file are read: which refused rows are the same fence as another row.
+
+        Only now, since a row that gives no fence must not stand in the way of one that does.
+        """
+        for row in self._unsound:
+            identity = self.refused[row]
+            if identity.name is None and identity.external_id is None:
                 continue
-            by_id = isinstance(key, tuple) and key[0] == "external_id"
-            at = "external_id" if by_id else self._named_by
-            self._note(found, record, at, duplicate(identity, first, by_id=by_id))
-        return found
+            self._found[row] += self._conflict(row, identity)
+            for key in conflict_keys(identity):
+                self._seen.setdefault(key, (self._sheet.table.sheet, row))
+
+    def _conflict(self, row: int, identity: Identity) -> list[Problem]:
+        """The row is the same fence as another one; its external id says so before its name does."""
+        for key in conflict_keys(identity):
+            first = self._seen.get(key)
+            if first is not None:
+                by_id = isinstance(key, tuple) and key[0] == "external_id"
+                at = "external_id" if by_id else self._named_by
+                fault = duplicate(identity, first, by_id=by_id)
+                return [problem_at(self._sheet.table, self._sheet.headings, row, at, fault)]
+        return []
+
+    def _forget(self, identity: Identity, here: Place) -> None:
+        """Take back what a row said of itself that turned out to be the same fence as another one."""
+        for key in conflict_keys(identity):
+            if self._seen.get(key) is here:
+                del self._seen[key]
 
     def _shape(self, record: Record, found: list[Problem]) -> ReadShape | None:
         values = record.values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geo.sheets.cells import as_text, is_empty, not_a_number
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from geo.sheets.headings import Column, Headings
 
 CHUNK_ROWS = 4_096
-_DAY_0_1900 = datetime(1899, 12, 30)  # noqa: DTZ001 - a sheet's day has no zone
-_DAY_0_1904 = datetime(1904, 1, 1)  # noqa: DTZ001
-_MARCH_1900 = 61
 _SHOWN_CHARS = 80
 
 
@@ -112,17 +108,8 @@ def clean_cell(table: Table, column: Column, cell: Cell) -> Any:
         return column.clean(cell)
     except CellRefused as fault:
         if table.date_1904 and fault.code == "date_instead_of_number":
-            raise not_a_number(_in_1900(cell)) from None
+            raise not_a_number(cell, date_1904=True) from None
         raise
-
-
-def _in_1900(cell: Cell) -> Cell:
-    """The date that the 1900 system shows for the number behind a date of the 1904 system."""
-    if not isinstance(cell, date):
-        return cell
-    days = cell - (_DAY_0_1904 if isinstance(cell, datetime) else _DAY_0_1904.date())
-    # Excel believes in 29 February 1900: up to it, a day counts one less
-    return (_DAY_0_1900 + days) if days.days >= _MARCH_1900 else _DAY_0_1900 + days + timedelta(days=1)
 
 
 def broken(cell: Broken) -> CellRefused:
