@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -28,6 +29,7 @@ _LAST_REFERENCE = re.compile(rb"""\sr=["'][A-Za-z]{0,3}(\d{1,7})["']""")
 _FILLED_CELL = re.compile(
     rb"""<(?:\w{1,9}:)?c\s(?:[^>]{0,200}?\s)?r=["']([A-Za-z]{1,3})(\d{1,7})["'][^>]{0,200}?(?<!/)>(?!</)"""
 )
+_PLAIN_ROW = re.compile(rb' r="[A-Z]{1,3}(\d{1,7})')
 _ODD_REFERENCES = (b"r='", b"\nr=", b"\tr=", b"\rr=", b"r =", b"r= ")
 _VALUE_TAGS = (b"<v", b":v", b"<is", b":is", b"<f", b":f")
 _LOOKED_BACK = 2_000  # from a value to the reference of its cell
@@ -77,8 +79,8 @@ class _Patterns:
 def _patterns(prefix: bytes) -> _Patterns:
     p = re.escape(prefix)
     formula = (
-        rb"<%bc(\s[^>]*)?>\s*<%bf(?:\s[^>]*)?(?:(?<=/)>|>([^<]*)</%bf>)\s*"
-        rb"(?:<%bv(?:\s[^>]*)?(?:(?<=/)>|>([^<]*)</%bv>))?" % (p, p, p, p, p)
+        rb"<%bc(\s[^>]*)?>\s*<%bf(?:\s[^>]*)?(?:(?<=/)>|>([^<]*)</%bf\s*>)\s*"
+        rb"(?:<%bv(?:\s[^>]*)?(?:(?<=/)>|>([^<]*)</%bv\s*>))?" % (p, p, p, p, p)
     )
     return _Patterns(
         formula=re.compile(formula),
@@ -175,8 +177,9 @@ class Extent:
     """The farthest cell of a worksheet's XML, without looking at every reference where possible.
 
     A reference with fewer letters or digits than the limits' lies within them: only the others are
-    looked at, in pieces that hold a value. `within` is then sure; where it is False, `FilledExtent`
-    decides.
+    looked at, in pieces that hold a value. Where `within` is True after that, it is sure. Where it is
+    not, `count_rows` may help: a wide sheet is only too large if it is long as well. Else
+    `FilledExtent` decides.
     """
 
     def __init__(self, limits: SheetLimits) -> None:
@@ -191,6 +194,19 @@ class Extent:
             rb' r="([A-Z]{%d,3}(?=\d)|[A-Z]{1,3}(?=\d{%d})|(?=[a-z]))(\d{1,7})?' % (letters, digits)
         )
         self._odd = False
+
+    @property
+    def worth_counting(self) -> bool:
+        """Whether counting the rows could show that all is within the limits."""
+        return not self._odd and self._columns <= self._limits.max_columns
+
+    def count_rows(self, pieces: Iterable[bytes]) -> None:
+        """Put the last row that is there in the place of the last that could be."""
+        self._rows = 0
+        for piece in pieces:
+            if _holds_value(piece):
+                numbers = set(_PLAIN_ROW.findall(piece))
+                self._rows = max(self._rows, max(map(int, numbers), default=0))
 
     def look(self, piece: bytes) -> None:
         """Note the far cells of one piece."""

@@ -137,7 +137,13 @@ def read_xlsx_marks(
     for name, part in index.parts.items():
         taken = name not in index.hidden if chosen is None else name in chosen
         sheet = XlsxSheet(limits, recalculate=index.recalculate, last_row_only=not taken)
-        _look_through(packed, packed.getinfo(part), sheet, limits, bounded=taken)
+        extent = Extent(limits)
+        entry = packed.getinfo(part)
+        for piece in _pieces(packed, entry):
+            sheet.look(piece)
+            extent.look(piece)
+        if taken:
+            _check_extent(packed, entry, extent, name, limits)
         sheet.marks.date_1904 = index.date_1904
         marks[name] = sheet.marks
     return marks
@@ -163,25 +169,16 @@ def _check_prolog(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         raise _bomb("it declares XML entities", "XML 엔터티 선언")
 
 
-def _look_through(
-    packed: zipfile.ZipFile,
-    entry: zipfile.ZipInfo,
-    sheet: XlsxSheet,
-    limits: SheetLimits,
-    *,
-    bounded: bool,
+def _check_extent(
+    packed: zipfile.ZipFile, entry: zipfile.ZipInfo, extent: Extent, name: str, limits: SheetLimits
 ) -> None:
-    """One pass over a worksheet; a second one where its extent is not surely within the limits."""
-    extent = Extent(limits)
-    for piece in _pieces(packed, entry):
-        sheet.look(piece)
-        if bounded:
-            extent.look(piece)
-    if bounded and not extent.within:
+    """A second and third pass where the extent is not surely within the limits."""
+    if not extent.within and extent.worth_counting:
+        extent.count_rows(_pieces(packed, entry))
+    if not extent.within:
         filled = FilledExtent()
         for piece in _pieces(packed, entry):
             filled.look(piece)
-        name = posixpath.basename(entry.filename)
         check_extent(name, filled.rows, filled.columns, limits)
 
 

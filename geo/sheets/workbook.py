@@ -173,7 +173,7 @@ def open_file(data: bytes, options: FileOptions, limits: SheetLimits) -> Iterato
     except PasswordError as error:
         raise SheetRefused("encrypted") from error
     except CalamineError as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0][:200]
+        reason = (str(error).splitlines() or ["no reason given"])[0][:200].rstrip(".")
         raise SheetRefused("unreadable", what=reason) from error
 
 

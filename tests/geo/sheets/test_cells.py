@@ -13,12 +13,13 @@ from geo.sheets.cells import (
     excel_serial,
     is_empty,
     join_list,
+    not_a_number,
     plain_text,
     read_number,
     split_list,
 )
 from geo.sheets.problems import CellRefused
-from geo.sheets.workbook import Cell
+from geo.sheets.table import Broken, Cell
 
 
 @pytest.mark.parametrize(
@@ -158,3 +159,18 @@ def test_lists(text: str, commas: bool, items: tuple[str, ...]) -> None:
 )
 def test_lists_come_back(items: list[str], commas: bool) -> None:
     assert split_list(join_list(items), commas=commas) == tuple(items)
+
+
+def test_a_broken_cell_shows_itself_and_is_no_number() -> None:
+    cell = Broken("error_value", "#N/A")
+    assert (as_text(cell), is_empty(cell)) == ("#N/A", False)
+    with pytest.raises(CellRefused) as refused:
+        read_number(cell, thousands=False)
+    assert "#N/A" in refused.value.message_en
+
+
+def test_a_date_of_the_1904_system_is_offered_as_its_own_number() -> None:
+    refused = not_a_number(datetime(1904, 2, 7, 11, 56, 58, 560_000), date_1904=True)
+    assert refused.code == "date_instead_of_number"
+    assert refused.proposal is not None
+    assert refused.proposal.values == {"": 37.4979}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.sheets.delimited import find_delimiter, neutral, read_delimited
+from geo.sheets.delimited import DELIMITERS, Delimited, find_delimiter, neutral, read_delimited
 from geo.sheets.problems import SheetRefused
 
 ROWS = [["이름", "위도", "메모"], ["강남, 역점", "37.5", 'a "b"'], [None, "1", "x;y|z\tw"]]
@@ -103,3 +103,27 @@ def test_reading_takes_exactly_the_apostrophe_back(text: str) -> None:
     assert not written.startswith(("=", "@", "\t"))
     rows, _ = read_delimited(_written([["x", "y"], [written, "1"]], ",", "\r\n"), max_rows=10)
     assert rows[1][0] == text
+
+
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+def test_a_delimiter_that_is_given_is_not_guessed(delimiter: str) -> None:
+    text = "a,b;c\td|e\n"
+    rows, used = read_delimited(text, max_rows=9, delimiter=delimiter)
+    assert (rows, used) == ([text.strip().split(delimiter)], delimiter)
+    # also where the file itself names another one
+    assert read_delimited(f"sep=-\n{text}", max_rows=9, delimiter=delimiter)[0] == rows
+
+
+@pytest.mark.parametrize("given", ["", "x", ";;", " ", '"', "\n"])
+def test_what_cannot_separate_columns_is_refused(given: str) -> None:
+    with pytest.raises(SheetRefused, match="choose tab, semicolon, vertical bar or comma") as refused:
+        read_delimited("a,b\n", max_rows=9, delimiter=given)
+    assert refused.value.code == "unknown_delimiter"
+
+
+def test_rows_come_one_by_one() -> None:
+    rows = Delimited("a,b\n1,2\n3,4\n", max_rows=2).rows()
+    assert next(rows) == ["a", "b"]
+    assert next(rows) == ["1", "2"]
+    with pytest.raises(SheetRefused, match="value in row 3"):
+        next(rows)

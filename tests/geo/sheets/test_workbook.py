@@ -5,6 +5,7 @@
 import io
 from datetime import date, datetime, time
 from pathlib import Path
+from string import Formatter
 
 import openpyxl
 import pytest
@@ -15,7 +16,9 @@ from python_calamine import CalamineWorkbook
 
 from geo.sheets.problems import REFUSALS, SheetRefused
 from geo.sheets.workbook import (
+    Broken,
     Cell,
+    FileOptions,
     SheetLimits,
     Table,
     cell_name,
@@ -71,9 +74,9 @@ def test_values_keep_their_types() -> None:
     cells = [1, 2.5, True, "007", datetime(2026, 1, 2, 3, 4), time(9, 30), "=1+1", None, "x"]
     book.active.append(cells)
     (table,) = read(_saved(book))
-    # a formula that was never calculated has no value
+    uncalculated = Broken("not_calculated", "=1+1")
     assert table.rows == [
-        [1, 2.5, True, "007", datetime(2026, 1, 2, 3, 4), time(9, 30), None, None, "x"]
+        [1, 2.5, True, "007", datetime(2026, 1, 2, 3, 4), time(9, 30), uncalculated, None, "x"]
     ]
     assert [type(c) for c in table.rows[0]][:3] == [float, float, bool]
 
@@ -89,8 +92,9 @@ def test_empty_formatted_cells_far_away_do_not_count() -> None:
 def test_hidden_sheets_are_read_only_when_named() -> None:
     data = (UPLOADS / "stores.xls").read_bytes()
     assert [t.sheet for t in read(data)] == ["매장"]
-    assert read(data, sheet="숨김") == [Table(sheet="숨김", rows=[["비밀"]])]
-    refused = _refused(data, sheet="없음")
+    named = read(data, options=FileOptions(sheets=("숨김",)))
+    assert named == [Table(sheet="숨김", rows=[["비밀"]], hidden=True)]
+    refused = _refused(data, options=FileOptions(sheets=("없음",)))
     assert refused.code == "no_such_sheet"
     assert "매장, 숨김" in refused.message
 
@@ -113,9 +117,11 @@ def test_several_sheets_come_in_order_and_empty_ones_do_not() -> None:
         (b"%PDF-1.7 ...", "not_a_sheet", "a PDF"),
         (b"\x89PNG\r\n\x1a\n", "not_a_sheet", "a picture"),
         (b"<!DOCTYPE html><table><tr><td>1", "not_a_sheet", "a web page"),
-        (b'{"type": "FeatureCollection"}', "not_a_sheet", "a JSON file"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?><kml>", "not_a_sheet", "an XML file"),
-        (b"SQLite format 3\x00", "not_a_sheet", "GeoPackage"),
+        (b'{"type": "FeatureCollection"}', "not_a_sheet", "a geo file"),
+        (b'{"name": "x"}', "not_a_sheet", "a JSON file"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><kml>", "not_a_sheet", "a geo file"),
+        (b"<?xml version='1.0'?><rss>", "not_a_sheet", "an XML file"),
+        (b"SQLite format 3\x00", "not_a_sheet", "a geo file"),
         (b"\x01\x02\x03abc,\x04\x05\n", "not_a_sheet", "binary"),
         (b"PK\x03\x04" + b"\0" * 40, "unreadable", "damaged"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "unreadable", "damaged"),
@@ -173,7 +179,8 @@ def test_cells_of_all_sheets_count_together() -> None:
 
 @pytest.mark.parametrize("code", REFUSALS)
 def test_every_refusal_speaks_both_languages(code: str) -> None:
-    refused = SheetRefused(code, what="A", what_ko="가", where="A", where_ko="가", given="1", bound="2")
+    fields = {name for text in REFUSALS[code] for _, name, _, _ in Formatter().parse(text) if name}
+    refused = SheetRefused(code, **dict.fromkeys(fields, "A"))
     assert refused.text("ko") != refused.text("en") == refused.message
     assert any("가" <= letter <= "힣" for letter in refused.text("ko"))
 
@@ -187,6 +194,28 @@ def test_column_letters() -> None:
         "AAA",
         "XFD",
     ]
+
+
+def test_delimiter_and_encoding_are_as_the_user_says() -> None:
+    text = "a;b,c\n1;2,3\n"
+    for delimiter, rows in ((";", [["a", "b,c"], ["1", "2,3"]]), (",", [["a;b", "c"], ["1;2", "3"]])):
+        table = read_csv(text.encode(), options=FileOptions(delimiter=delimiter))
+        assert (table.rows, table.delimiter) == (rows, delimiter)
+    # what CP949 takes for Korean may be Japanese
+    japanese = "名前\n新宿\n".encode("cp932")
+    table = read_csv(japanese, options=FileOptions(encoding="shift_jis"))
+    assert (table.rows, table.encoding) == ([["名前"], ["新宿"]], "cp932")
+
+
+def test_a_csv_has_no_sheets_to_choose_from() -> None:
+    assert _refused(b"a,b\n", options=FileOptions(sheets=("x",))).code == "no_such_sheet"
+
+
+def test_broken_cells_are_written_as_they_show() -> None:
+    rows: list[list[Cell]] = [["h"], [Broken("error_value", "#N/A")], [Broken("not_calculated", "=1+1")]]
+    shown = [["h"], ["#N/A"], ["=1+1"]]
+    assert read(to_xlsx(rows))[0].rows == shown
+    assert read_csv(to_csv(rows)).rows == shown
 
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|'/c calc'!A1", "#N/A", "'=1"]
