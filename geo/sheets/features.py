@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -74,9 +74,9 @@ def is_line(shape: Shape | Broken) -> bool:
     return isinstance(shape, Shape) and shape.kind in _LINES
 
 
-def broken(code: str, shown: str) -> Broken:
+def broken(code: BrokenCode, shown: str) -> Broken:
     """A cell of a shape that cannot be given (`bad_geometry`, `too_many_vertices`), and why."""
-    return Broken(cast("BrokenCode", code), shown[:80])
+    return Broken(code, shown[:80])
 
 
 def to_table(layer: Layer, *, crs: str | None, limits: SheetLimits) -> Table:
