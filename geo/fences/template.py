@@ -22,7 +22,7 @@ _REQUIRED = frozenset({"name", "lat", "lng", "radius_m"})
 _UNLESS_POLYGON = frozenset({"lat", "lng", "radius_m"})
 #: known, but another column says the same or carries on: in the legend only
 _LEGEND_ONLY = frozenset({"radius_km", *(f"polygon_{n}" for n in range(2, MAX_POLYGON_CELLS + 1))})
-_WIDTHS = {"name": 34, "address": 34, "polygon": 40, "memo": 30, "group": 16, "tags": 18}
+_WIDTHS = {"name": 34, "address": 34, "polygon": 40, "memo": 42, "store": 24, "group": 18, "tags": 18}
 _WIDTH = 13
 _LEGEND_WIDTHS = (26, 52, 34, 20, 56)
 _LINE_PT = 15

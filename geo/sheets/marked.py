@@ -169,7 +169,9 @@ def _pages(
             heading_row=_heading_row(table, own) if head is None else head,
         )
         for problem in own:
-            page.faults.setdefault(page.place(problem), []).append(problem)
+            place = page.place(problem)
+            if place[0] >= 1:
+                page.faults.setdefault(place, []).append(problem)
         pages.append(page)
     return pages
 

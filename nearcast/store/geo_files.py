@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any
 from xml.parsers import expat
 
@@ -36,6 +37,7 @@ _GPKG_MARKS = (b"GPKG", b"GP10", b"GP11", b"GP12")  # SQLite's application_id of
 _XML_DECLARED = re.compile(rb"""^(<\?xml[^>]{0,200}?)\sencoding=["']([\w.:-]{1,40})["']""")
 _VIRTUAL = re.compile(r"\s*create\s+virtual\b", re.IGNORECASE)
 _RTREE = re.compile(r"\A[^(]{0,999}\busing\s+[\"'`\[]?rtree\b", re.IGNORECASE)
+_LINE_TYPES = ("LineString", "LineString Z", "LineString M", "LineString ZM", "Curve", "CompoundCurve")
 #: layers of a GPX; the points of tracks and routes are not offered: nobody means 10,000 fences by them
 _GPX_LAYERS = ("waypoints", "routes", "tracks")
 
@@ -48,13 +50,13 @@ class _Found:
         name: as it is shown and chosen.
         rows: how many features it has.
         has_places: whether points or areas are in it, so that it is taken unless others are named.
-        layer: its features.
+        load: gives its features; a layer that nobody wants is not loaded and may be of any size.
     """
 
     name: str
     rows: int
     has_places: bool
-    layer: Layer
+    load: Callable[[], Layer]
 
 
 def read_features(data: bytes, *, options: FileOptions, limits: SheetLimits) -> ReadFile:
@@ -78,9 +80,10 @@ def read_features(data: bytes, *, options: FileOptions, limits: SheetLimits) -> 
     for one in found:
         if one.name not in taken:
             continue
-        check_size(one.name, one.rows, len(one.layer.fields), limits, before=cells)
-        cells += one.rows * (len(one.layer.fields) + 1)
-        layer, crs = placed(replace(one.layer, name=one.name), options.crs)
+        loaded = replace(one.load(), name=one.name)
+        check_size(one.name, len(loaded.rows), len(loaded.fields), limits, before=cells)
+        cells += len(loaded.rows) * (len(loaded.fields) + 1)
+        layer, crs = placed(loaded, options.crs)
         tables.append(to_table(layer, crs=crs, limits=limits))
     sheets = [
         SheetInfo(name=one.name, hidden=False, rows=one.rows, taken=one.name in taken) for one in found
@@ -131,7 +134,9 @@ def _layers(data: bytes, options: FileOptions, limits: SheetLimits) -> list[_Fou
 
 
 def _found(layer: Layer) -> _Found:
-    return _Found(name=layer.name, rows=len(layer.rows), has_places=layer.has_places(), layer=layer)
+    return _Found(
+        name=layer.name, rows=len(layer.rows), has_places=layer.has_places(), load=lambda: layer
+    )
 
 
 # --- GDAL ----------------------------------------------------------------------------------------
@@ -159,14 +164,32 @@ def _gdal() -> Iterator[Any]:
         raise SheetRefused("damaged_features", what=why or "no reason given") from error
 
 
+def _listed(data: bytes, drivers: Sequence[str], load: Callable[[str], Layer]) -> list[_Found]:
+    """The layers of a file as GDAL lists them, none of them loaded."""
+    found = []
+    with _gdal() as gdal:
+        for name in gdal.list_layers(data)[:, 0]:
+            info = gdal.read_info(data, layer=str(name), force_feature_count=True)
+            _check_driver(info["driver"], drivers)
+            kind = info["geometry_type"]
+            has_places = kind is not None and not str(kind).endswith(_LINE_TYPES)
+            rows, own = int(info["features"]), partial(load, str(name))
+            found.append(_Found(name=str(name), rows=rows, has_places=has_places, load=own))
+    return found
+
+
+def _check_driver(driver: str, drivers: Sequence[str]) -> None:
+    if driver not in drivers:
+        raise SheetRefused("not_features", what="of another kind", what_ko="다른 형식이에요")
+
+
 def _read(
     data: bytes, name: str, drivers: Sequence[str], limits: SheetLimits, *, encoding: str | None = None
 ) -> Layer:
     """One layer by GDAL, at most one feature more than is taken."""
     with _gdal() as gdal:
         info = gdal.read_info(data, layer=name, encoding=encoding)
-        if info["driver"] not in drivers:
-            raise SheetRefused("not_features", what="of another kind", what_ko="다른 형식이에요")
+        _check_driver(info["driver"], drivers)
         check_size(name, max(0, info["features"]), len(info["fields"]), limits)
         meta, _, wkb, columns = gdal.raw.read(
             data,
@@ -234,10 +257,12 @@ def _xml(data: bytes, limits: SheetLimits) -> list[_Found]:
     if root != "gpx":
         what = f"XML that begins with <{root[:40]}>"
         raise SheetRefused("not_features", what=what, what_ko=f"<{root[:40]}>(으)로 시작하는 XML이에요")
-    with _gdal() as gdal:
-        there = {str(name) for name in gdal.list_layers(data)[:, 0]}
-    names = [name for name in _GPX_LAYERS if name in there]
-    return [_found(_without_empty_columns(_read(data, name, ("GPX",), limits))) for name in names]
+    listed = _listed(data, ("GPX",), partial(_gpx_layer, data, limits))
+    return [one for name in _GPX_LAYERS for one in listed if one.name == name]
+
+
+def _gpx_layer(data: bytes, limits: SheetLimits, name: str) -> Layer:
+    return _without_empty_columns(_read(data, name, ("GPX",), limits))
 
 
 def _in_utf8(data: bytes) -> bytes:
@@ -282,18 +307,12 @@ def _root_of(data: bytes) -> str:
 
 
 def _geopackage(data: bytes, limits: SheetLimits) -> list[_Found]:
-    """The layers with shapes, and those without, which are listed only."""
+    """The layers with shapes, and those without, which are taken only by name."""
     if data[68:72] not in _GPKG_MARKS:
         what_ko = "GeoPackage가 아닌 데이터베이스예요"
         raise SheetRefused("not_features", what="a database, but no GeoPackage", what_ko=what_ko)
     _check_schema(data)
-    with _gdal() as gdal:
-        listed = [(str(name), kind) for name, kind in gdal.list_layers(data)]
-    found = []
-    for name, kind in listed:
-        one = _found(_read(data, name, ("GPKG",), limits))
-        found.append(one if kind is not None else replace(one, has_places=False))
-    return found
+    return _listed(data, ("GPKG",), lambda name: _read(data, name, ("GPKG",), limits))
 
 
 def _check_schema(data: bytes) -> None:

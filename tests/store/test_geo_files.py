@@ -446,6 +446,17 @@ def test_named_layers_are_taken_whatever_they_hold(two_layers: bytes) -> None:
     assert "구, dong, roads, words" in error.message
 
 
+def test_a_layer_that_is_not_taken_may_be_of_any_size(two_layers: bytes) -> None:
+    """Roads and words have two features each, as has 구; only what is wanted is loaded."""
+    small = SheetLimits(max_rows=1)
+    found = read(two_layers, layer="dong", limits=small)
+    assert [(s.name, s.rows, s.taken) for s in found.sheets][2:] == [
+        ("roads", 2, False),
+        ("words", 2, False),
+    ]
+    assert refused(two_layers, layer="roads", limits=small).code == "too_many_rows"
+
+
 def test_limits_count_features_columns_and_all_cells(two_layers: bytes) -> None:
     assert refused(two_layers, limits=SheetLimits(max_rows=1)).code == "too_many_rows"
     assert refused(two_layers, limits=SheetLimits(max_columns=2)).code == "too_many_columns"
