@@ -28,6 +28,7 @@ from nearcast.store.fences import StoredFence
 
 MAX_METADATA_KEYS = 16  # product F5
 MAX_NAME = 200
+_SLICE = 5_000  # fences whose rows are held in memory at once
 
 
 class Change(StrEnum):
@@ -85,13 +86,32 @@ def save_fences(
     new = [w for w in changed if w.before is None]
     serials = iter(fences.take_serials(conn, len(new)))
     ids = {id(w): next(serials) if w.before is None else w.before.id for w in changed}
-    rows = [
-        _row(w, box) | {"id": ids[id(w)], "updated_ms": now_ms}
-        for w, box in zip(changed, _boxes([w.fence.shape for w in changed]), strict=True)
-    ]
     made = {"workspace_id": workspace_id, "campaign_id": campaign_id, "created_ms": now_ms}
-    pairs = list(zip(rows, changed, strict=True))
-    fences.insert(conn, [row | made for row, w in pairs if w.before is None])
+    for start in range(0, len(changed), _SLICE):
+        some = {ids[id(w)]: w for w in changed[start : start + _SLICE]}
+        _write(conn, some, made, now_ms=now_ms, actor=actor)
+        _link(conn, some, workspace_id, now_ms)
+    if changed:
+        _tell(conn, workspace_id, now_ms, actor, new=len(new), changed=len(changed) - len(new), ids=ids)
+    return [_saved(w, ids) for w in wanted]
+
+
+def _write(
+    conn: sa.Connection,
+    changed: Mapping[int, Wanted],
+    made: Mapping[str, object],
+    *,
+    now_ms: int,
+    actor: str,
+) -> None:
+    """The rows and versions of fences by serial; `made` are the columns that only new ones get."""
+    boxes = _boxes([w.fence.shape for w in changed.values()])
+    rows = [
+        _row(w, box) | {"id": fence_id, "updated_ms": now_ms}
+        for (fence_id, w), box in zip(changed.items(), boxes, strict=True)
+    ]
+    pairs = list(zip(rows, changed.values(), strict=True))
+    fences.insert(conn, [{**row, **made} for row, w in pairs if w.before is None])
     fences.update(conn, [row for row, w in pairs if w.before is not None])
     fences.add_versions(
         conn,
@@ -106,13 +126,9 @@ def save_fences(
             )
             for row, w in pairs
         ],
-        ended=[w.before.id for w in changed if w.before is not None],
+        ended=[w.before.id for w in changed.values() if w.before is not None],
         now_ms=now_ms,
     )
-    _link(conn, {ids[id(w)]: w for w in changed}, workspace_id, now_ms)
-    if changed:
-        _tell(conn, workspace_id, now_ms, actor, new=len(new), changed=len(changed) - len(new), ids=ids)
-    return [_saved(w, ids) for w in wanted]
 
 
 def delete_fences(

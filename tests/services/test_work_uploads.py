@@ -12,7 +12,15 @@ import sqlalchemy as sa
 from campaigns.campaign.plans import Plan
 from geo.fences.fence import CircleShape, Fence
 from geo.sheets.changes import State
-from nearcast.services import edit_fences, export_fences, group_fences, upload, work_uploads
+from nearcast.services import (
+    edit_fences,
+    export_fences,
+    group_fences,
+    upload,
+    upload_job,
+    upload_steps,
+    work_uploads,
+)
 from nearcast.services.clocks import WallClock
 from nearcast.services.edit_fences import Wanted
 from nearcast.services.errors import Invalid, NotAllowedNow, NotFound, PlanRequired
@@ -201,9 +209,7 @@ def test_u4_fences_missing_from_the_file_stay_unless_told(desk: Desk) -> None:
 def test_u5_accepted_proposals_are_taken_and_counted(one_desk: Desk) -> None:
     serial = one_desk.check(STORES)
     options = UploadOptions(accept=("swapped",))
-    one_desk.write(
-        lambda c: upload.check_again(c, serial, options=options, author=one_desk.author)
-    )
+    one_desk.write(lambda c: upload.check_again(c, serial, options=options, author=one_desk.author))
     one_desk.work()
     row = one_desk.row(serial)
 
@@ -425,12 +431,12 @@ def test_a_process_that_died_is_followed_by_another_once_its_lease_runs_out(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serial = desk.receive(STORES)
-    now_ms = work_uploads._wall_ms()
-    until_ms = now_ms + work_uploads.LEASE_MS
+    now_ms = upload_job.wall_ms()
+    until_ms = now_ms + upload_job.LEASE_MS
     desk.write(lambda c: uploads.lease(c, holder="dead", wall_ms=now_ms, until_ms=until_ms))
     assert desk.work() == 0, "the lease is kept"
 
-    monkeypatch.setattr(work_uploads, "_wall_ms", lambda: until_ms)
+    monkeypatch.setattr(work_uploads, "wall_ms", lambda: until_ms)
     assert desk.work() == 1
     assert desk.row(serial)["state"] == "checked"
 
@@ -438,13 +444,13 @@ def test_a_process_that_died_is_followed_by_another_once_its_lease_runs_out(
 def test_who_lost_the_lease_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     serial = desk.check(STORES)
     desk.write(lambda c: upload.apply(c, serial, author=desk.author))
-    real = work_uploads._write
+    real = upload_steps._write
 
     def robbed(conn: sa.Connection, *args: Any) -> Any:
         uploads.change(conn, serial, lease_holder="another")
         return real(conn, *args)
 
-    monkeypatch.setattr(work_uploads, "_write", robbed)
+    monkeypatch.setattr(upload_steps, "_write", robbed)
     heard: list[Exception | None] = []
     work_off(desk.engine, CLOCK, only=serial, ended=lambda *step: heard.append(step[3]))
     assert isinstance(heard[0], uploads.LeaseLost)
@@ -458,7 +464,7 @@ def test_a_fault_of_ours_ends_the_step_once_and_keeps_its_details_to_itself(
     def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(work_uploads, "read_file", broken)
+    monkeypatch.setattr(upload_steps, "read_file", broken)
     serial = one_desk.check(STORES)
     row = one_desk.row(serial)
     assert (row["state"], row["error"]["code"]) == ("failed", "internal")
@@ -482,7 +488,7 @@ def test_old_uploads_are_forgotten_and_those_at_work_are_not(desk: Desk) -> None
     assert old != waiting
 
 
-# --- pages -----------------------------------------------------------------------------------------------
+# --- pages -------------------------------------------------------------------------------------------
 
 
 def test_pages_cover_every_line_once_in_their_order(one_desk: Desk) -> None:
