@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.fences.countries import country_at
-from geo.fences.grids import KOREA, Box, Floats, GridGuess, Metres, grid_of, guess_grids, places_in
+from geo.fences.grids import HOME, KOREA, Box, Floats, GridGuess, Metres, grid_of, guess_grids, places_in
 from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
 
 GRID_FROM = 1_000.0  # no degrees are that large; metres of a projected grid are
@@ -80,6 +80,13 @@ class Evidence:
             return abs(lat - self.home.lat) <= NEAR_DEG and abs(lng - self.home.lng) <= NEAR_DEG
         return inside(KOREA, lat, lng)
 
+    def lands(self) -> frozenset[str]:
+        """The countries in which the places should lie: of the workspace, of home, else Korea."""
+        if self.countries or self.home is None:
+            return self.countries or HOME
+        land = country_at(lon=self.home.lng, lat=self.home.lat)
+        return HOME if land is None else frozenset({land})
+
     def outside(self, lat: float, lng: float) -> bool:
         """Whether a place lies in none of the countries of the workspace."""
         if not self.countries or not (math.isfinite(lat) and math.isfinite(lng)):
@@ -142,14 +149,14 @@ def gather(
 def _of_metres(seen: Evidence, metres: Metres, grid: str | None) -> Evidence:
     """The evidence with what the rows without degrees say."""
     if grid is None:
-        guesses = guess_grids(metres, countries=seen.countries)
+        guesses = guess_grids(metres, countries=seen.lands())
     else:
         named = grid_of(grid, metres)
         guesses = () if named is None else (named,)
     pairs = list(zip(metres.lat.tolist(), metres.lng.tolist(), strict=True))
     some = pairs[:: max(1, len(pairs) // _SAMPLED)]
     packed = _told_apart(some)
-    lost_share = sum(lost_point(seen, *pair) is not None for pair in some) / len(some)
+    lost_share = sum(lost_or_swapped(seen, *pair) is not None for pair in some) / len(some)
     packed_share = sum(packed_point(seen, *pair) is not None for pair in some) / len(some)
     grid_share = guesses[0].share if guesses else 0.0
     first: Literal["grid", "lost", "packed"] = "grid"
@@ -198,6 +205,11 @@ def lost_point(seen: Evidence, lat: float, lng: float) -> Point | None:
         if (a, b) != (lat, lng) and seen.fits(a, b)
     }
     return found.pop() if len(found) == 1 else None
+
+
+def lost_or_swapped(seen: Evidence, lat: float, lng: float) -> Point | None:
+    """`lost_point`, else the same with the two numbers swapped."""
+    return lost_point(seen, lat, lng) or lost_point(seen, lng, lat)
 
 
 def _with_point(value: float, bound: float) -> list[float]:

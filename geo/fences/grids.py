@@ -31,6 +31,8 @@ _KOREAN = (
     5180, 5182, 5183, 5184, 2096, 2098,
 )  # fmt: skip
 _WIDER = (32652, 32651, 3857)
+#: where places are looked for when nothing says where they lie
+HOME = frozenset({"KR"})
 _BESSEL = frozenset({5173, 5174, 5175, 5176, 5178, 2096, 2097, 2098})
 _UNIFIED = frozenset({5178, 5179})
 _SAMPLED = 400
@@ -122,14 +124,15 @@ class Metres:
     headings: Sequence[str] = ()
 
 
-def guess_grids(metres: Metres, *, countries: frozenset[str] = frozenset()) -> tuple[GridGuess, ...]:
+def guess_grids(metres: Metres, *, countries: frozenset[str] = HOME) -> tuple[GridGuess, ...]:
     """The grids that fit at least half of the rows, the best one first.
 
     Args:
-        countries: those of the workspace, which decide for the grids of no one country (UTM).
+        countries: where the places may lie; the grids of Korea are tried only if it is among them.
     """
     if not len(metres.lat):
         return ()
+    grids = (*_KOREAN, *_WIDER) if "KR" in countries else _WIDER
     at = np.unique(np.linspace(0, len(metres.lat) - 1, _SAMPLED).astype(np.int64))
     some = replace(
         metres,
@@ -140,12 +143,12 @@ def guess_grids(metres: Metres, *, countries: frozenset[str] = frozenset()) -> t
     )
     found = [
         guess
-        for epsg in (*_KOREAN, *_WIDER)
+        for epsg in grids
         for turned in (False, True)
         if (guess := _guess(epsg, some, countries, turned=turned)) is not None
     ]
     hinted = _hinted(metres.headings)
-    order = {f"EPSG:{epsg}": n for n, epsg in enumerate((*_KOREAN, *_WIDER))}
+    order = {f"EPSG:{epsg}": n for n, epsg in enumerate(grids)}
     found.sort(key=lambda g: (-round(_score(g), 2), g.epsg not in hinted, order[g.epsg]))
     best = _score(found[0]) if found else 0.0
     return _with_distances([g for g in found if _score(g) >= 0.75 * best])
@@ -195,7 +198,7 @@ def _guess(epsg: int, metres: Metres, countries: frozenset[str], *, turned: bool
 def _counted(epsg: int, metres: Metres, countries: frozenset[str], *, turned: bool) -> GridGuess:
     guess = GridGuess(epsg=f"EPSG:{epsg}", name=_name(epsg), northing_in_lng=turned, share=0.0)
     lat, lng = places_in(guess, metres.lat, metres.lng)
-    homes = frozenset({"KR"}) if epsg in _KOREAN else countries
+    homes = HOME if epsg in _KOREAN else countries
     fits = [n for n in np.flatnonzero(np.isfinite(lat)).tolist() if _lies_in(lng[n], lat[n], homes)]
     addressed = [n for n, address in enumerate(metres.addresses) if _province(address) is not None]
     near = [n for n in addressed if _within(lng[n], lat[n], _province(metres.addresses[n]))]
@@ -213,6 +216,7 @@ def _counted(epsg: int, metres: Metres, countries: frozenset[str], *, turned: bo
 
 
 def _lies_in(lon: float, lat: float, countries: frozenset[str]) -> bool:
+    """In one of the countries; on land anywhere where none are named."""
     found = country_at(lon=lon, lat=lat)
     return found in countries if countries else found is not None
 

@@ -14,6 +14,7 @@ from geo.fences.column_list import BY_NAME, COLUMNS
 from geo.fences.degrees import Degrees
 from geo.fences.evidence import Unit, unit_of
 from geo.fences.grids import Floats
+from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
 from geo.fences.reading import ReadOptions
 from geo.sheets.headings import Headings, find_headings
 from geo.sheets.problems import CellRefused
@@ -118,10 +119,11 @@ class OpenSheet:
             if name not in self.cells:
                 continue
             numbers = numbers_of(self.column(name))
-            if unit_of(name, numbers[np.isfinite(numbers)]) is None:
+            known = np.isfinite(numbers)
+            if not ((numbers[known] < MIN_RADIUS_M) | (numbers[known] >= MAX_RADIUS_M)).any():
                 continue
             bare = np.array([_is_bare(self._cell(n, name)) for n in range(len(self))], bool)
-            unit = unit_of(name, numbers[bare & np.isfinite(numbers)])
+            unit = unit_of(name, numbers[bare & known])
             if unit is not None:
                 found[name] = unit
         return found

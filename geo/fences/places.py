@@ -7,7 +7,7 @@ its code.
 from __future__ import annotations
 
 from geo.fences.degrees import Degrees
-from geo.fences.evidence import GRID_FROM, Evidence, Point, lost_point, packed_point
+from geo.fences.evidence import GRID_FROM, Evidence, Point, lost_or_swapped, packed_point
 from geo.sheets.problems import CellProposal, CellRefused
 
 _CLOSE_M = 1_000.0  # grids that differ by less cannot be told apart by provinces
@@ -112,7 +112,7 @@ def _no_degrees(lat: float, lng: float, seen: Evidence) -> CellRefused:
     in_grid = seen.in_grid.get((lat, lng))
     if seen.named_grid:
         return _metres(lat, lng, in_grid, seen)
-    lost = lost_point(seen, lat, lng) or lost_point(seen, lng, lat)
+    lost = lost_or_swapped(seen, lat, lng)
     packed = packed_point(seen, lat, lng)
     if in_grid is not None and (lost is None or seen.first == "grid"):
         return _metres(lat, lng, in_grid, seen)

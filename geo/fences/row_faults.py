@@ -17,6 +17,7 @@ _CALLED = {
     "lat": ("latitude", "위도", "lat, latitude, 위도"),
     "lng": ("longitude", "경도", "lng, longitude, 경도"),
     "radius_m": ("radius", "반경", "radius_m, 반경"),
+    "polygon": ("shape", "도형", "polygon, wkt, 폴리곤"),
 }
 
 

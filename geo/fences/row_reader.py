@@ -62,6 +62,8 @@ class RowReader:
         self._groups = (group,) if group else ()
         self._named_by = sheet.named_by
         self._seen = seen
+        has = sheet.headings.places
+        self._only_outlines = "polygon" in has and not _PLACE & has.keys()
         self._found: dict[int, list[Problem]] = {}
         self._unsound: list[int] = []
 
@@ -261,6 +263,9 @@ class RowReader:
         bad = record.refused & (_PLACE | _RADIUS)
         column = "radius_m" if "radius_m" in values else "radius_km"
         radius_m = values.get(column, self._defaults.radius_m)
+        if self._only_outlines and not _PLACE & values.keys():
+            self._note(found, record, "polygon", missing("polygon"))
+            return None
         for name in ("lat", "lng"):
             if name not in values and name not in bad:
                 self._note(found, record, name, missing(name))

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _SEVERAL = -1  # in place of an index: a key names more than one thing
 
 
-class State(StrEnum):
+class RowState(StrEnum):
     """What applying would do to one row, or to one thing that no row names."""
 
     NEW = "new"
@@ -35,7 +35,7 @@ class Change(Generic[T]):
         place: index of `before` in the list that was reviewed; None where there is none.
     """
 
-    state: State
+    state: RowState
     sheet: str | None = None
     row: int | None = None
     before: T | None = None
@@ -51,10 +51,10 @@ class Review(Generic[T]):
     changes: tuple[Change[T], ...]
 
     @property
-    def counts(self) -> Mapping[State, int]:
+    def counts(self) -> Mapping[RowState, int]:
         """How many lines of each state; every state is named."""
         found = Counter(change.state for change in self.changes)
-        return {state: found[state] for state in State}
+        return {state: found[state] for state in RowState}
 
 
 def pair(
@@ -128,14 +128,14 @@ def review(
     for n, ((row, thing), sheet, place) in enumerate(zip(rows, places, pairs, strict=True)):
         found = tuple(by_row.pop((sheet, row), ())) if by_row else ()
         if place is None:
-            new = Change(state=State.NEW, sheet=sheet, row=row, after=thing, problems=found)
+            new = Change(state=RowState.NEW, sheet=sheet, row=row, after=thing, problems=found)
             lines.append(new)
             continue
         before = existing[place]
         after = merge(n, before, thing)
         lines.append(
             Change(
-                state=State.SAME if after is before or after == before else State.CHANGED,
+                state=RowState.SAME if after is before or after == before else RowState.CHANGED,
                 sheet=sheet,
                 row=row,
                 before=before,
@@ -146,14 +146,14 @@ def review(
         )
     if by_row:
         lines += [
-            Change(state=State.REFUSED, sheet=sheet, row=row, problems=tuple(found))
+            Change(state=RowState.REFUSED, sheet=sheet, row=row, problems=tuple(found))
             for (sheet, row), found in by_row.items()
         ]
         order = {sheet: n for n, sheet in enumerate(dict.fromkeys(places))}
         lines.sort(key=lambda line: (order.get(line.sheet, len(order)), line.row or 0))
     named = spared | {place for place in pairs if place is not None}
     lines += [
-        Change(state=State.MISSING, before=thing, place=place)
+        Change(state=RowState.MISSING, before=thing, place=place)
         for place, thing in enumerate(existing)
         if place not in named and in_scope(thing)
     ]

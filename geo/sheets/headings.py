@@ -134,7 +134,8 @@ def find_headings(
     if table.kind == "features":
         return _headings(table, _at(table, table.first_row), known, mapping, {c.name for c in columns})
     names = {column.name for column in columns}
-    head = _best(_heads(table, heading_row), known, {k for k, v in mapping.items() if v in names})
+    wanted = {label for label, name in mapping.items() if name in names}
+    head = _best(_heads(table, heading_row), known, wanted, heading_row)
     if heading_row is not None and head is None:
         head = _at(table, heading_row)
     return None if head is None else _headings(table, head, known, mapping, names)
@@ -150,7 +151,7 @@ def _heads(table: Table, heading_row: int | None) -> Iterable[_Head]:
     else:
         return
     rows = [(n, table.rows[n - first]) for n in numbers]
-    yield from (_single(n, row) for n, row in rows if heading_row in (None, n))
+    yield from (_single(n, row) for n, row in rows)
     for (upper, above), (lower, below) in pairwise(rows):
         if not is_blank(above) and not is_blank(below) and _only_words(below):
             yield _joined(upper, above, lower, below)
@@ -192,11 +193,21 @@ def _joined(upper: int, above: Row, lower: int, below: Row) -> _Head:
     return _Head((upper, lower), tuple(texts), tuple(keys))
 
 
-def _best(heads: Iterable[_Head], known: _Known, wanted: set[str]) -> _Head | None:
+def _best(
+    heads: Iterable[_Head], known: _Known, wanted: set[str], heading_row: int | None
+) -> _Head | None:
+    """The first of those that name the most columns; two rows only if they name more than either."""
     best: tuple[int, _Head] | None = None
+    alone: dict[int, int] = {}
     for head in heads:
         named = {found[1] for keys in head.keys if (found := _known_by(keys, known))}
         count = len(named) + len(wanted.intersection(head.texts))
+        if len(head.rows) == 1:
+            alone[head.rows[0]] = count
+        elif count <= max(alone[row] for row in head.rows):
+            continue
+        if heading_row is not None and heading_row not in head.rows:
+            continue
         if count and (best is None or count > best[0]):
             best = count, head
     return None if best is None else best[1]
