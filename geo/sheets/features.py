@@ -198,9 +198,10 @@ def _rings(polygon: Any) -> list[Path]:
 
 def merged(parts: Sequence[Shape | Broken | None]) -> Shape | Broken | None:
     """The members of a collection as one shape: areas together, lines together, else one alone."""
+    bad = next((part for part in parts if isinstance(part, Broken)), None)
+    if bad is not None:
+        return bad
     shapes = [part for part in parts if isinstance(part, Shape)]
-    if len(shapes) < len(parts):
-        return next((part for part in parts if isinstance(part, Broken)), None)
     kinds = {shape.kind for shape in shapes}
     if len(shapes) <= 1:
         return shapes[0] if shapes else None

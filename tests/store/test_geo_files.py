@@ -162,7 +162,39 @@ def test_a_letter_cut_in_two_costs_that_letter(tmp_path: Path) -> None:
     table.write_bytes(cut)
     rows = only(zipped(folder, leave_out=(".cpg",))).rows
     assert rows[1][0] == "가" * 100
-    assert rows[2][0].startswith("a" + "나" * 125)
+    assert rows[2][0] == "a" + "나" * 125
+
+
+def test_the_language_byte_of_a_table_decides_where_both_encodings_fit(tmp_path: Path) -> None:
+    """짜 in CP949 is ¥ in UTF-8, without a fault in either."""
+    folder = shapefile(
+        tmp_path / "s", FRAME.rename(columns={"이름": "n", "수": "m"}).assign(n="짜"), encoding="cp949"
+    )
+    table = bytearray((folder / "동네.dbf").read_bytes())
+    for language, text in ((0x79, "짜"), (0, "¥")):
+        table[29] = language
+        (folder / "동네.dbf").write_bytes(table)
+        assert only(zipped(folder, leave_out=(".cpg",))).rows[1][0] == text
+
+
+def test_names_in_a_zip_of_korean_windows(tmp_path: Path) -> None:
+    """CP949 without the flag that says how names are written."""
+    folder = shapefile(tmp_path / "s", FRAME)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for part in folder.iterdir():
+            archive.write(part, f"XXXX{part.suffix}")
+    data = packed.getvalue().replace(b"XXXX", "동네".encode("cp949"))
+    assert [s.name for s in read(data).sheets] == ["동네"]
+
+
+def test_a_placemark_speaks_for_itself_before_its_extended_data() -> None:
+    mark = "<Placemark>{}<name>own</name><ExtendedData>{}</ExtendedData></Placemark>"
+    data = '<Data name="name"><value>other</value></Data><Data name=" "><value>x</value></Data>'
+    assert only(f"<kml>{mark.format('', data)}</kml>".encode()).rows == [
+        ["name", "geometry"],
+        ["own", None],
+    ]
 
 
 def test_one_name_in_two_folders_gives_two_layers(tmp_path: Path) -> None:

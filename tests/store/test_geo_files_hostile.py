@@ -67,18 +67,17 @@ def test_a_database_that_is_no_geopackage_is_refused(tmp_path: Path, two_layers:
     assert refused(bytes(torn)).code == "damaged_features"
 
 
-@pytest.mark.parametrize("module", ["VirtualOGR('/etc/hosts')", "fts5(a)", '"VirtualShape"(x)'])
+@pytest.mark.parametrize("module", ["VirtualOGR('/etc/hosts')", "fts5(a)", '"VirtualShape"(rtree)'])
 def test_a_geopackage_with_virtual_tables_is_refused(module: str, two_layers: bytes) -> None:
     database = sqlite3.connect(":memory:")
     database.deserialize(two_layers)
     database.execute("PRAGMA writable_schema=ON")
-    sql = f"create  Virtual\ttable rtree_x using {module}"
     database.execute(
         "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES ('table','x','x',0,?)",
-        (sql,),
+        (f"CREATE  Virtual\ttable x uSing {module}",),
     )
     database.commit()
-    assert refused(database.serialize()).code in ("bomb", "damaged_features")
+    assert refused(database.serialize()).code == "bomb"
     database.close()
 
 

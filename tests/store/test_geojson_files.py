@@ -143,6 +143,7 @@ def test_geojson_in_other_encodings(encoding: str) -> None:
         ({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "LINESTRING (1 2, 3 4)"),
         ({"type": "Point", "coordinates": ["1", "2"]}, BAD),
         ({"type": "Point", "coordinates": [True, False]}, BAD),
+        ({"type": "Point", "coordinates": [1, True]}, BAD),
         ({"type": "Point", "coordinates": [float("nan"), 1]}, BAD),
         ({"type": "Point", "coordinates": [10**400, 1]}, BAD),
         ({"type": "Point", "coordinates": {"x": 1}}, BAD),
@@ -153,6 +154,8 @@ def test_geojson_in_other_encodings(encoding: str) -> None:
         ("POINT (1 2)", BAD),
         ({"type": "GeometryCollection", "geometries": []}, None),
         ({"type": "GeometryCollection", "geometries": [point(1, 2)]}, "POINT (1 2)"),
+        ({"type": "GeometryCollection", "geometries": [None, point(1, 2)]}, "POINT (1 2)"),
+        ({"type": "GeometryCollection", "geometries": [point(1, 2), {"type": "Circle"}]}, BAD),
         (
             {
                 "type": "GeometryCollection",
@@ -188,7 +191,7 @@ def test_an_outline_too_long_for_a_cell_is_told_by_row() -> None:
     ring = [[n / 1000, 0] for n in range(2_000)] + [[0, 1], [0, 0]]
     data = geojson(
         feature({"type": "Polygon", "coordinates": [ring]}),
-        feature({"type": "Polygon", "coordinates": [ring[:9]]}),
+        feature({"type": "Polygon", "coordinates": [ring[:300]]}),
     )
     rows = only(data, limits=SheetLimits(max_cell_chars=10_000)).rows
     assert rows[1][0] == Broken("too_many_vertices", "2,002 vertices")

@@ -276,6 +276,13 @@ def test_the_file_is_whole_xml_without_formulas() -> None:
     assert [sheet.count(b"<sheetData>") for sheet in sheets] == [1, 1]
 
 
+def test_odd_problems_do_no_harm() -> None:
+    odd = [problem(0, "A0"), problem(2, "A2", message_en="a\x01\ud800b", value="\x02")]
+    book = opened([table(HEADS, ["x"])], odd)
+    assert book["매장"]["A2"].comment.text == "ab"
+    assert book["Problems"].max_row == 3
+
+
 def test_no_tables_and_no_problems_give_an_empty_list() -> None:
     book = opened([], [])
     assert book.sheetnames == ["Problems"]
