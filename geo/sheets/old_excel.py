@@ -15,6 +15,7 @@ from geo.sheets.table import Broken
 
 _FREE_FROM = 0xFFFFFFFA  # marks of the chain table above every sector number
 _HEADER_SECTORS = 109
+_SECTOR_SHIFTS = (9, 12)  # 512 or 4,096 bytes; there are no others
 _SMALL_STREAM_BYTES = 4_096
 _WORKBOOK, _BOOK = "Workbook".encode("utf-16-le"), "Book".encode("utf-16-le")
 _BOF, _EOF, _BOUND_SHEET, _DATE_MODE = 0x0809, 0x000A, 0x0085, 0x0022
@@ -44,7 +45,10 @@ def read_old_excel(data: bytes) -> list[SheetMarks]:
 
 def _workbook_stream(data: bytes) -> bytes:
     """The bytes of the stream that holds the records; nothing where there is none."""
-    sector = 1 << min(struct.unpack_from("<H", data, 30)[0], 20)
+    (shift,) = struct.unpack_from("<H", data, 30)
+    if shift not in _SECTOR_SHIFTS:
+        return b""
+    sector = 1 << shift
     table = _chain_table(data, sector)
     (first_directory,) = struct.unpack_from("<I", data, 48)
     directory = b"".join(_chained(data, sector, table, first_directory))
@@ -63,14 +67,13 @@ def _chain_table(data: bytes, sector: int) -> list[int]:
     places = list(struct.unpack_from(f"<{_HEADER_SECTORS}I", data, 76))
     (more,) = struct.unpack_from("<I", data, 68)
     words = sector // 4
-    for _ in range(len(data) // sector):
-        if more >= _FREE_FROM:
-            break
+    needed = len(data) // sector // words + 2
+    while more < _FREE_FROM and len(places) < needed:
         listed = struct.unpack_from(f"<{words}I", data, (more + 1) * sector)
         places.extend(listed[:-1])
         more = listed[-1]
     table: list[int] = []
-    for place in places[: len(data) // sector + 1]:
+    for place in places[:needed]:
         if place < _FREE_FROM:
             table.extend(struct.unpack_from(f"<{words}I", data, (place + 1) * sector))
     return table

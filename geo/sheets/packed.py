@@ -191,7 +191,8 @@ def _pieces(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
             end = max(piece.rfind(b"<row"), piece.rfind(b":row"), piece.rfind(b"<c "))
             end = piece.rfind(b"<", 0, end + 1) if end > 0 else -1
             if end <= 0:
-                end = len(piece) if len(piece) > _MAX_REST_BYTES else 0
+                long = len(piece) > _MAX_REST_BYTES
+                end = (max(piece.rfind(b"<"), 0) or len(piece)) if long else 0
             rest = piece[end:]
             if end:
                 yield piece[:end]

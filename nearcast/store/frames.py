@@ -132,8 +132,8 @@ def _from_ext(code: int, data: memoryview) -> Any:
     return timedelta(microseconds=int(text))
 
 
-def too_heavy(limits: SheetLimits) -> SheetRefused:
-    """The refusal of a file that needs more memory than the limit."""
-    mib = limits.memory_bytes >> 20
+def too_heavy(bound_bytes: int) -> SheetRefused:
+    """The refusal of a file that needs more memory than this."""
+    mib = bound_bytes >> 20
     what, what_ko = f"needs more than {mib:,} MiB of memory", f"읽는 데 메모리 {mib:,} MiB 넘게 필요함"
     return SheetRefused("too_large", what=f"{what} to read", what_ko=what_ko)

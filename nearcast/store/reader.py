@@ -48,7 +48,7 @@ def main() -> None:
     except SheetRefused as refused:
         answer.send(Refused(refused.code, refused.facts))
     except MemoryError:
-        heavy = too_heavy(order.limits)
+        heavy = too_heavy(_memory_bound())
         answer.send(Refused(heavy.code, heavy.facts))
 
 
@@ -72,6 +72,12 @@ def _bound_myself(limits: SheetLimits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     csv.field_size_limit(limits.max_cell_chars)
+
+
+def _memory_bound() -> int:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
 def _bound_for_geo(limits: SheetLimits) -> None:

@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, Self, cast
 import msgspec
 
 import geo.sheets.features  # noqa: F401 - adds the refusals of geo files, which the child may send
-from geo.sheets.kinds import kind_of
+from geo.sheets.kinds import Kind, kind_of
 from geo.sheets.problems import SheetRefused
 from geo.sheets.table import FileOptions, ReadFile, Row, SheetLimits, Table
 from nearcast.store.frames import (
@@ -65,14 +65,14 @@ def read_file(
     if len(data) > limits.max_bytes:
         given, bound = f"{len(data) / (1 << 20):,.1f} MiB", f"{limits.max_bytes >> 20} MiB"
         raise _too_large(f"has {given} of at most {bound}", f"{given} (한도 {bound})")
-    kind_of(data)
+    is_geo = kind_of(data) is Kind.GEO
     order = msgspec.msgpack.encode(Order(limits=limits, options=options or FileOptions()))
     with _Child(limits) as child:
         child.send(len(order).to_bytes(4, "big"), order, data)
         read = _collected(child.frames())
         child.wait()
     if read is None:
-        raise child.refusal()
+        raise child.refusal(limits.geo_memory_bytes if is_geo else limits.memory_bytes)
     return read
 
 
@@ -151,15 +151,15 @@ class _Child:
         """Wait until the child has ended by itself or by its timer."""
         self._process.wait()
 
-    def refusal(self) -> SheetRefused:
-        """Why there is no answer: the file's doing."""
+    def refusal(self, memory_bytes: int) -> SheetRefused:
+        """Why there is no answer: the file's doing. `memory_bytes` is what it was allowed."""
         code = self._process.returncode
         if self._late.is_set():
             return _too_slow(self._limits.wall_s)
         if code in (-signal.SIGXCPU, -signal.SIGKILL):
             return _too_slow(self._limits.cpu_s)
         if code in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS):
-            return too_heavy(self._limits)
+            return too_heavy(memory_bytes)
         what, what_ko = "its structure cannot be followed", "구조를 해석할 수 없음"
         return SheetRefused("unreadable", what=what, what_ko=what_ko)
 

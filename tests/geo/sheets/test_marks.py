@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from geo.sheets import workbook
 from geo.sheets.cells import excel_serial
 from geo.sheets.marks import Extent, FilledExtent, column_number
+from geo.sheets.old_excel import read_old_excel
 from geo.sheets.problems import SheetRefused
 from geo.sheets.workbook import (
     Broken,
@@ -443,3 +444,34 @@ def test_column_numbers_are_column_letters(index: int) -> None:
 def test_the_tables_of_read_are_those_of_the_file() -> None:
     data = (UPLOADS / "marks.xlsx").read_bytes()
     assert workbook.read(data) == read_file(data).tables
+
+
+_OLD_EXCEL = (UPLOADS / "marks.xls").read_bytes()
+
+
+@settings(max_examples=300, deadline=1_000)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(0, 600), st.integers(0, len(_OLD_EXCEL) - 4)),
+            st.sampled_from([b"\xff\xff\xff\xff", bytes(4), b"\xfe\xff\xff\xff", b"\1\0\0\0", b"\2\0"]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 4_000),
+)
+def test_the_look_at_a_damaged_xls_ends_and_refuses_nothing(
+    changes: list[tuple[int, bytes]], cut: int
+) -> None:
+    data = bytearray(_OLD_EXCEL)
+    for at, some in changes:
+        data[at : at + len(some)] = some
+    assert len(read_old_excel(bytes(data[: len(data) - cut]))) <= 2
+
+
+def test_a_chain_of_tables_that_never_ends_is_left() -> None:
+    data = bytearray(_OLD_EXCEL)
+    data[30:32] = (2).to_bytes(2, "little")  # sectors of 4 bytes
+    data[68:72] = (1).to_bytes(4, "little")
+    assert read_old_excel(bytes(data)) == []
