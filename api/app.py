@@ -25,7 +25,6 @@ def create_app(house: House | None = None) -> APIFlask:
     Args:
         house: the parts to use; without, they are built from the environment.
     """
-    validation.install()
     app = APIFlask(
         "nearcast",
         title=openapi.TITLE,

@@ -130,7 +130,11 @@ def write_export(group: str, workspace_id: str, kind: str, lang: str, path: str)
 
 
 #: what the process can do, by its first argument
-JOBS: dict[str, Callable[..., None]] = {"uploads": work_uploads, "report": write_report, "export": write_export}
+JOBS: dict[str, Callable[..., None]] = {
+    "uploads": work_uploads,
+    "report": write_report,
+    "export": write_export,
+}
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]](*sys.argv[2:])

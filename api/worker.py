@@ -19,7 +19,8 @@ from nearcast.channels.base import Channel
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import run_campaigns, send_messages
 from nearcast.services.answer_once import forget_answers
-from nearcast.store import campaigns, deliveries, ping_log
+from nearcast.services.work_uploads import any_due
+from nearcast.store import campaigns, deliveries, ping_log, uploads
 from nearcast.store.deliveries import Attempt, Lease
 from nearcast.store.engine import Conflict, in_transaction, reading
 
@@ -31,7 +32,9 @@ THREADS = 16
 MAX_IN_FLIGHT = 2 * THREADS
 IDLE_S = 0.25
 TICK_S = 1.0
-TIDY_S = 3_600.0  # answers kept for repeated keys go after a day
+TIDY_S = 3_600.0  # answers kept for repeated keys go after a day, uploads after 90
+#: an upload that nobody touched for so long goes, and can no longer be undone; its fences stay
+UPLOADS_KEPT_MS = 90 * 24 * 3_600_000
 #: how long to leave the database alone when it does not answer
 DATABASE_PAUSE_S = 2.0
 
@@ -98,6 +101,8 @@ class _Round:
             self.tidied = time.monotonic()
             wall_ms = time.time_ns() // 1_000_000
             in_transaction(engine, lambda conn: forget_answers(conn, now_ms=wall_ms))
+            before_ms = self.house.clock.now_ms() - UPLOADS_KEPT_MS
+            in_transaction(engine, lambda conn: uploads.forget_before(conn, before_ms))
         now_ms = self.house.clock.now_ms()
         room = MAX_IN_FLIGHT - len(self.flying)
         if room <= 0 or not reading(engine, lambda conn: deliveries.any_waiting(conn, now_ms)):
@@ -113,6 +118,8 @@ class _Round:
         engine, clock = self.house.engine, self.house.clock
         if self.house.settings.clock == "replay":
             clock.saw(reading(engine, ping_log.newest_ms))  # pings of other processes move it
+        if any_due(engine):
+            self.house.aside.wake()  # whoever began it may have died
         now_ms = clock.now_ms()
         if not reading(engine, lambda conn: campaigns.due(conn, now_ms)):
             return

@@ -28,6 +28,7 @@ from geo.matching.pings import Outcome, PingReason
 from geo.sheets import problems as sheets
 from nearcast.services.manage_workspace import Scope
 from nearcast.store.deliveries import DeliveryState
+from nearcast.store.uploads import UploadState
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
@@ -89,6 +90,15 @@ SCOPES = {
     Scope.TEST: "Register test ids.",
     Scope.ADMIN: "Everything, keys included.",
 }
+UPLOAD_STATES = {
+    UploadState.CHECKING: "The file is being read and compared; nothing is written.",
+    UploadState.CHECKED: "`report` and the rows say what would happen; `:apply` does it.",
+    UploadState.APPLYING: "Its fences are being written, all or none.",
+    UploadState.APPLIED: "Its fences are there; `:undo` brings back what was before.",
+    UploadState.UNDOING: "What was before is being brought back, all or none.",
+    UploadState.UNDONE: "As if it had not been; `:check` begins anew.",
+    UploadState.FAILED: "The file cannot be read; `error` says why and how to mend it.",
+}
 DELIVERIES = {
     DeliveryState.QUEUED: "Waits in the outbox.",
     DeliveryState.LEASED: "A worker is sending it.",
@@ -133,6 +143,10 @@ STATES = """## States of deliveries
 
 Fetched, clicked and visited are facts about a delivery, not states.
 """
+UPLOADS = """## States of uploads
+
+`checking`, `applying` and `undoing` are work in progress; `stage` and `progress` say how far it is.
+"""
 ERRORS = """## Error codes
 
 HTTP answers them in `code` of an `application/problem+json` (RFC 9457); the command line prints the
@@ -165,6 +179,8 @@ def page() -> str:
         _codes("reason", _all(Worked, WORKED)),
         STATES,
         _codes("state", _all(DeliveryState, DELIVERIES)),
+        UPLOADS,
+        _codes("state", _all(UploadState, UPLOAD_STATES)),
         ERRORS,
         _table(("code", "HTTP", "meaning"), _errors()),
         SHAPES,

@@ -197,10 +197,10 @@ def _sheet_line(sheet: dict[str, Any]) -> str:
 
 def _problems(home: Opened, upload_id: int, lang: str) -> list[dict[str, Any]]:
     """Every problem of every row, in the order of the file."""
-    from geo.sheets.changes import State
+    from geo.sheets.changes import RowState
     from nearcast.services import upload_lines
 
-    lines = home.read(lambda conn: list(upload_lines.kept(conn, upload_id, State.REFUSED)))
+    lines = home.read(lambda conn: list(upload_lines.kept(conn, upload_id, RowState.REFUSED)))
     return [
         {
             "sheet": line.sheet,

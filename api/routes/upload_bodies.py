@@ -13,7 +13,7 @@ from api.fields import Flag, Number, Whole
 from api.shapes import CircleOut
 from geo.fences.fence import CircleShape, Shape
 from geo.fences.shapes import to_geojson
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from nearcast.services.ids import public
 from nearcast.services.upload import UndoReview
 from nearcast.services.upload_lines import Line, LineProblem
@@ -122,7 +122,7 @@ class UndoIn(In):
 class RowsQuery(Page):
     """Which lines of a review."""
 
-    status: Annotated[State | None, Field(description="all, if left out")] = None
+    status: Annotated[RowState | None, Field(description="all, if left out")] = None
     code: Annotated[Code | None, Field(description="only rows with a problem of this code")] = None
 
 
@@ -135,7 +135,7 @@ class FileSheetOut(Out):
     taken: bool
 
 
-class SheetOut(Out):
+class UploadSheetOut(Out):
     """A sheet as it was read."""
 
     name: str | None
@@ -154,7 +154,7 @@ class SheetOut(Out):
     hidden_rows: int
 
 
-class PlaceOut(Out):
+class RowPlaceOut(Out):
     """A row."""
 
     sheet: str | None
@@ -170,7 +170,7 @@ class ProblemKindOut(Out):
     heading: str | None
     message: str
     proposal: str | None
-    rows: list[PlaceOut]
+    rows: list[RowPlaceOut]
 
 
 class GridSampleOut(Out):
@@ -196,11 +196,11 @@ class GridOut(Out):
     sample: list[GridSampleOut]
 
 
-class ReportOut(Out):
+class UploadReportOut(Out):
     """What a check found."""
 
     file_sheets: list[FileSheetOut] = Field(default_factory=list)
-    sheets: list[SheetOut] = Field(default_factory=list)
+    sheets: list[UploadSheetOut] = Field(default_factory=list)
     problems: list[ProblemKindOut] = Field(default_factory=list)
     notes: Annotated[dict[str, int], Field(description="changes of outlines that change no area")] = (
         Field(default_factory=dict)
@@ -226,11 +226,14 @@ class UploadOut(Out):
     file_name: str
     file_bytes: int
     state: UploadState
-    stage: str | None
+    stage: Annotated[
+        str | None,
+        Field(description="reading, rows, comparing, keeping; preparing, saving; undoing"),
+    ]
     progress: Annotated[float, Field(description="share of the present step, 0 to 1")]
-    counts: Annotated[dict[State, int], Field(description="lines by state")]
+    counts: Annotated[dict[RowState, int], Field(description="lines by state")]
     options: OptionsIn
-    report: ReportOut
+    report: UploadReportOut
     error: UploadErrorOut | None
     created_at: str
     updated_at: str
@@ -246,7 +249,7 @@ class UploadsOut(Out):
     next_cursor: str | None
 
 
-class ProposalOut(Out):
+class RowProposalOut(Out):
     """A way to mend a row: column → value."""
 
     message: str
@@ -261,10 +264,10 @@ class RowProblemOut(Out):
     value: str | None
     code: str
     message: str
-    proposal: ProposalOut | None
+    proposal: RowProposalOut | None
 
 
-class ShapeOut(Out):
+class RowShapeOut(Out):
     """A shape: a circle, or GeoJSON."""
 
     circle: CircleOut | None = None
@@ -277,14 +280,14 @@ class RowOut(Out):
     `after` is what would be there; `before` holds, of a changed fence, the fields that change.
     """
 
-    status: State
+    status: RowState
     sheet: str | None
     row: int | None
     name: str | None
     external_id: str | None
     fence_id: str | None
     after: dict[str, Any] | None
-    shape: ShapeOut | None
+    shape: RowShapeOut | None
     before: dict[str, Any] | None
     problems: list[RowProblemOut]
     mended: list[str]
@@ -357,17 +360,17 @@ def _at(at_ms: int | None) -> str | None:
     return None if at_ms is None else rfc3339(at_ms)
 
 
-def _report(report: dict[str, Any], lang: str) -> ReportOut:
+def _report(report: dict[str, Any], lang: str) -> UploadReportOut:
     if not report:
-        return ReportOut()
+        return UploadReportOut()
     kinds = [
         ProblemKindOut(message=kind[f"message_{lang}"], proposal=kind[f"proposal_{lang}"], **kind)
         for kind in report["problems"]
     ]
-    return ReportOut(**report | {"problems": kinds})
+    return UploadReportOut(**report | {"problems": kinds})
 
 
-def row_out(state: State, line: Line, lang: str) -> RowOut:
+def row_out(state: RowState, line: Line, lang: str) -> RowOut:
     """A line as the API shows it."""
     return RowOut(
         status=state,
@@ -384,26 +387,28 @@ def row_out(state: State, line: Line, lang: str) -> RowOut:
     )
 
 
-def _shape(shape: Shape | None) -> ShapeOut | None:
+def _shape(shape: Shape | None) -> RowShapeOut | None:
     if shape is None:
         return None
     if isinstance(shape, CircleShape):
         circle = CircleOut(lat=shape.lat, lng=shape.lon, radius_m=shape.radius_m)
-        return ShapeOut(circle=circle)
-    return ShapeOut(geometry=to_geojson(shape))
+        return RowShapeOut(circle=circle)
+    return RowShapeOut(geometry=to_geojson(shape))
 
 
 def _problem(problem: LineProblem, lang: str) -> RowProblemOut:
-    offered = problem.proposal
+    korean, offered = lang == "ko", problem.proposal
+    proposal = None
+    if offered is not None:
+        message = offered.ko if korean else offered.en
+        proposal = RowProposalOut(message=message, values=offered.values)
     return RowProblemOut(
         heading=problem.heading,
         cell=problem.cell,
         value=problem.value,
         code=problem.code,
-        message=problem.ko if lang == "ko" else problem.en,
-        proposal=ProposalOut(message=offered.ko if lang == "ko" else offered.en, values=offered.values)
-        if offered
-        else None,
+        message=problem.ko if korean else problem.en,
+        proposal=proposal,
     )
 
 

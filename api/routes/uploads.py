@@ -32,7 +32,7 @@ from api.routes.upload_bodies import (
 from api.validation import invalid
 from api.wiring import house
 from geo.fences.template import template_workbook
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from geo.sheets.table import SheetLimits
 from nearcast.services import upload, work_uploads
 from nearcast.services.errors import FieldError, Invalid, NotAllowedNow
@@ -134,7 +134,7 @@ def get_upload(upload_id: str) -> UploadOut:
 def upload_rows(upload_id: str, query: RowsQuery) -> RowsOut:
     """The lines of the review: refused, changed, new, missing, then same ones"""
     serial, workspace_id = parse("upl", upload_id), principal().workspace_id
-    states = [query.status] if query.status else list(State)
+    states = [query.status] if query.status else list(RowState)
     found, total, more = reading(
         house().engine,
         lambda conn: upload.lines(
@@ -152,7 +152,7 @@ def upload_rows(upload_id: str, query: RowsQuery) -> RowsOut:
     return RowsOut(items=items, total=total, next_cursor=cursor_to(more))
 
 
-@bp.post("/uploads/<upload_id>:check")
+@bp.post("/uploads/<string:upload_id>:check")
 @needs("manage")
 @bp.input(OptionsIn, arg_name="body")
 @bp.output(UploadOut, 202)
@@ -168,7 +168,7 @@ def check_upload(upload_id: str, body: OptionsIn) -> Response:
     return _begun(verb)
 
 
-@bp.post("/uploads/<upload_id>:apply")
+@bp.post("/uploads/<string:upload_id>:apply")
 @needs("manage")
 @bp.output(UploadOut, 202)
 def apply_upload(upload_id: str) -> Response:
@@ -198,7 +198,7 @@ def review_undo(upload_id: str) -> UndoOut:
     return undo_out(review)
 
 
-@bp.post("/uploads/<upload_id>:undo")
+@bp.post("/uploads/<string:upload_id>:undo")
 @needs("manage")
 @bp.input(UndoIn, location="query", arg_name="query")
 @bp.output(UploadOut, 202)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from geo.sheets.marked import marked_workbook
 from geo.sheets.problems import CellProposal, Problem
 from nearcast.services import upload, upload_lines
@@ -40,7 +40,7 @@ def _load(
 
 
 def _problems(conn: sa.Connection, upload_id: int) -> list[Problem]:
-    lines = (line for _, line in upload_lines.kept(conn, upload_id, State.REFUSED))
+    lines = (line for _, line in upload_lines.kept(conn, upload_id, RowState.REFUSED))
     return [_problem(line, problem) for line in lines for problem in line.problems]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from campaigns.campaign.plans import Feature
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from geo.sheets.table import SheetLimits
 from nearcast.services import upload_lines
 from nearcast.services.edit_fences import require_plan
@@ -139,11 +139,11 @@ def lines(
     upload_id: int,
     *,
     workspace_id: int,
-    states: Sequence[State],
+    states: Sequence[RowState],
     code: str | None,
     start: int,
     limit: int,
-) -> tuple[list[tuple[State, Line]], int, int | None]:
+) -> tuple[list[tuple[RowState, Line]], int, int | None]:
     """A page of an upload's lines, how many lines of these states there are, and where to go on."""
     row = load(conn, upload_id, workspace_id=workspace_id)
     counts = row["counts"]

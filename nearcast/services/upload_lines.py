@@ -13,13 +13,13 @@ from geo.fences.fence import CircleShape, Fence, PolygonShape, Shape
 from geo.fences.identity import Identity
 from geo.fences.reading import ReadFences
 from geo.measure import circle_area_km2, projected_area_m2
-from geo.sheets.changes import Change, State
+from geo.sheets.changes import Change, RowState
 from geo.sheets.problems import Problem
 from nearcast.store import uploads
 from nearcast.store.fences import StoredFence, attributes_of, fence_of
 
 #: how lists show the states: what needs a look comes first
-SHOWN_ORDER = (State.REFUSED, State.CHANGED, State.NEW, State.MISSING, State.SAME)
+SHOWN_ORDER = (RowState.REFUSED, RowState.CHANGED, RowState.NEW, RowState.MISSING, RowState.SAME)
 
 
 class LineProposal(msgspec.Struct, array_like=True):
@@ -99,11 +99,11 @@ class Done(msgspec.Struct, array_like=True):
 
 def lines_of(
     changes: Iterable[Change[Fence]], stored: Sequence[StoredFence], read: Sequence[ReadFences]
-) -> dict[State, list[Line]]:
+) -> dict[RowState, list[Line]]:
     """The lines of a review by state, in the order of the file."""
     refused = {(s.sheet, row): who for s in read for row, who in s.refused.items()}
     mended = {(s.sheet, row): codes for s in read for row, codes in s.mended_rows.items()}
-    lines: dict[State, list[Line]] = {state: [] for state in State}
+    lines: dict[RowState, list[Line]] = {state: [] for state in RowState}
     for change in changes:
         before = None if change.place is None else stored[change.place]
         place = (change.sheet, change.row or 0)
@@ -126,7 +126,7 @@ def _line(change: Change[Fence], before: StoredFence | None, refused: Identity |
         line.fence_id, line.version = before.id, before.version
     if change.problems:
         line.problems = [_problem(problem) for problem in change.problems]
-    if change.after is not None and change.state is not State.SAME:
+    if change.after is not None and change.state is not RowState.SAME:
         line.attributes = attributes_of(change.after)
         line.circle, line.wkb = _packed(change.after.shape)
         if before is not None:
@@ -190,7 +190,7 @@ def packed(kind: str, lines: Sequence[Line] | Sequence[Done]) -> list[tuple[str,
 
 
 def kept(
-    conn: sa.Connection, upload_id: int, state: State, *, from_line: int = 0
+    conn: sa.Connection, upload_id: int, state: RowState, *, from_line: int = 0
 ) -> Iterator[tuple[int, Line]]:
     """(index among those of its state, line) from a line on."""
     for first, body in uploads.parts(conn, upload_id, state.value, from_line=from_line):
@@ -212,11 +212,11 @@ def page(
     upload_id: int,
     *,
     counts: Mapping[str, int],
-    states: Sequence[State],
+    states: Sequence[RowState],
     code: str | None,
     start: int,
     limit: int,
-) -> tuple[list[tuple[State, Line]], int | None]:
+) -> tuple[list[tuple[RowState, Line]], int | None]:
     """Some lines of the states, in the order of `SHOWN_ORDER`, and where to go on; None at the end.
 
     Args:
@@ -224,7 +224,7 @@ def page(
         code: only lines with a problem of this code.
         start: how many lines of these states to pass over, those without the code counted too.
     """
-    found: list[tuple[State, Line]] = []
+    found: list[tuple[RowState, Line]] = []
     passed = 0
     for state in (s for s in SHOWN_ORDER if s in states):
         here = counts.get(state.value, 0)

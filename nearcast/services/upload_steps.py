@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,8 @@ from campaigns.campaign.plans import Feature, Plan
 from geo.errors import NearcastError
 from geo.fences.columns import read_sheets, review_sheets
 from geo.fences.fence import Fence
-from geo.sheets.changes import State
+from geo.fences.reading import ReadFences
+from geo.sheets.changes import RowState
 from geo.sheets.headings import row_signature
 from geo.sheets.problems import SheetRefused
 from geo.sheets.table import HEADING_WITHIN_ROWS, Table
@@ -25,7 +27,7 @@ from nearcast.services import upload, upload_lines
 from nearcast.services.edit_fences import Wanted, delete_fences, require_plan, save_fences
 from nearcast.services.ids import public
 from nearcast.services.upload_job import Job
-from nearcast.services.upload_lines import Done
+from nearcast.services.upload_lines import Done, Line
 from nearcast.services.upload_options import UploadOptions
 from nearcast.services.upload_report import report_of
 from nearcast.store import fences, groups, uploads, workspaces
@@ -47,32 +49,10 @@ class ChangedSinceCheck(NearcastError):
 
 def check(job: Job) -> None:
     """Read the file, compare it with the fences that are there, keep what it would do."""
-    body = reading(job.engine, lambda conn: uploads.file_of(conn, job.id))
-    if body is None:
-        raise SheetRefused("empty")
-    options = job.options
-    job.say("reading", 0.02)
-    file = read_file(body, options=options.of_file())
-    job.say("rows", 0.3)
-    remembered = _remembered(job, file.tables, options)
-    countries = _countries(job)
-    read = read_sheets(
-        file.tables,
-        options=options.of_rows(countries=countries, remembered=remembered),
-        progress=lambda done, total: job.say("rows", 0.3 + 0.45 * done / max(total, 1)),
-    )
+    read, report = _read(job)
     job.say("comparing", 0.76)
-    keys = _keys_of([fence for sheet in read for _, fence in sheet.fences])
-    stored, basis = reading(job.engine, lambda conn: _meant(conn, job.workspace_id, *keys))
-    review = review_sheets(read, [s.fence for s in stored])
-    job.say("comparing", 0.86)
-    lines = upload_lines.lines_of(review.changes, stored, read)
-    sources = {
-        t.sheet: "given" if options.maps(t.sheet) else "remembered"
-        for t in file.tables
-        if options.maps(t.sheet) or t.sheet in remembered
-    }
-    report = report_of(file, read, sources=sources) | {"basis": basis, "groups": sorted(keys[0])}
+    lines, basis, group_names = _compared(job, read)
+    report |= {"basis": basis, "groups": group_names}
     parts = [part for state, found in lines.items() for part in upload_lines.packed(state.value, found)]
     counts = {state.value: len(found) for state, found in lines.items()}
     kept_error = job.row["error"] if _was_stale(job.row) else None
@@ -91,6 +71,41 @@ def check(job: Job) -> None:
         )
 
     in_transaction(job.engine, verb)
+
+
+def _read(job: Job) -> tuple[list[ReadFences], dict[str, Any]]:
+    """The fences of the file, and the report without the comparison.
+
+    The cells of the file may be millions; they are forgotten when this returns.
+    """
+    body = reading(job.engine, lambda conn: uploads.file_of(conn, job.id))
+    if body is None:
+        raise SheetRefused("empty")
+    options = job.options
+    job.say("reading", 0.02)
+    file = read_file(body, options=options.of_file())
+    job.say("rows", 0.3)
+    remembered = _remembered(job, file.tables, options)
+    read = read_sheets(
+        file.tables,
+        options=options.of_rows(countries=_countries(job), remembered=remembered),
+        progress=lambda done, total: job.say("rows", 0.3 + 0.45 * done / max(total, 1)),
+    )
+    sources = {
+        t.sheet: "given" if options.maps(t.sheet) else "remembered"
+        for t in file.tables
+        if options.maps(t.sheet) or t.sheet in remembered
+    }
+    return read, report_of(file, read, sources=sources)
+
+
+def _compared(job: Job, read: Sequence[ReadFences]) -> tuple[dict[RowState, list[Line]], str, list[str]]:
+    """The lines of the review, what it was compared with, and the groups that the file names."""
+    keys = _keys_of([fence for sheet in read for _, fence in sheet.fences])
+    stored, basis = reading(job.engine, lambda conn: _meant(conn, job.workspace_id, *keys))
+    review = review_sheets(read, [s.fence for s in stored])
+    job.say("comparing", 0.86)
+    return upload_lines.lines_of(review.changes, stored, read), basis, sorted(keys[0])
 
 
 def _was_stale(row: sa.RowMapping) -> bool:
@@ -205,14 +220,14 @@ def apply(job: Job) -> None:
 
 def _planned(conn: sa.Connection, job: Job) -> _Plan:
     plan = _Plan()
-    for state in (State.CHANGED, State.NEW, State.SAME):
+    for state in (RowState.CHANGED, RowState.NEW, RowState.SAME):
         for _, line in upload_lines.kept(conn, job.id, state):
             if line.external_id:
                 plan.external_ids.add(line.external_id)
-            if state is not State.SAME:
+            if state is not RowState.SAME:
                 plan.saved.append((line.fence_id, line.version, line.fence))
     if job.options.missing == "delete":
-        plan.gone += [line.fence_id for _, line in upload_lines.kept(conn, job.id, State.MISSING)]
+        plan.gone += [line.fence_id for _, line in upload_lines.kept(conn, job.id, RowState.MISSING)]
     return plan
 
 

@@ -199,9 +199,11 @@ def test_import_refuses_what_is_no_sheet(run: Run, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("stores")
 def test_import_is_audited_as_the_command_lines(run: Run, sqlite_url: str) -> None:
     engine = make_engine(sqlite_url)
-    newest_line = in_transaction(engine, lambda conn: audit_of(conn, 1, limit=1))[0]
-    assert (newest_line["actor"], newest_line["action"]) == ("cli", "fence.saved")
-    assert newest_line["detail"] == {"new": 317, "changed": 0}
+    applied, saved = in_transaction(engine, lambda conn: audit_of(conn, 1, limit=2))
+    assert (applied["actor"], applied["action"]) == ("cli", "upload.applied")
+    assert applied["detail"] == {"file": "stores.xlsx", "fences": 317}
+    assert (saved["actor"], saved["action"]) == ("cli", "fence.saved")
+    assert saved["detail"] == {"new": 317, "changed": 0}
     engine.dispose()
 
 

@@ -24,7 +24,9 @@ CSV = "지점명,매장코드,위도,경도\n강남점,S1,37.4979,127.0276\n뒤�
 WAIT_S = 30.0
 
 
-def send(client: FlaskClient, data: str | bytes = CSV, name: str = "매장.csv", **form: Any) -> TestResponse:
+def send(
+    client: FlaskClient, data: str | bytes = CSV, name: str = "매장.csv", **form: Any
+) -> TestResponse:
     body = data.encode("cp949") if isinstance(data, str) else data
     fields = {"group": "카페", "radius_m": "100"} | form
     return client.post("/v1/uploads", data=fields | {"file": (io.BytesIO(body), name)})
@@ -154,7 +156,9 @@ def test_u3_options_as_json_map_headings(client: FlaskClient) -> None:
         ('{"accept_rows": [{"row": 2, "codes": []}]}', "/options/accept_rows/0/codes"),
     ],
 )
-def test_odd_options_are_refused_with_their_place(client: FlaskClient, options: str, pointer: str) -> None:
+def test_odd_options_are_refused_with_their_place(
+    client: FlaskClient, options: str, pointer: str
+) -> None:
     answer = send(client, options=options)
     assert answer.status_code == 422
     assert [e["pointer"] for e in answer.json["errors"]] == [pointer]
@@ -167,12 +171,17 @@ def test_options_that_are_no_json_are_refused(client: FlaskClient, options: str)
 
 def test_a_form_without_a_file_is_refused(client: FlaskClient) -> None:
     answer = client.post("/v1/uploads", data={"group": "g"}, content_type="multipart/form-data")
-    assert answer.status_code == 422
-    assert [e["pointer"] for e in answer.json["errors"]] == ["/file"]
+    assert answer.status_code == 422, answer.text
+    assert [e["pointer"] for e in answer.json["errors"]] == ["/file"], answer.text
+    named = {"file": "no file", "group": "g"}
+    assert client.post("/v1/uploads", data=named).status_code == 422
 
 
 def test_a_larger_file_is_refused_before_it_is_read(client: FlaskClient) -> None:
-    answer = client.post("/v1/uploads", data=b"", headers={"Content-Length": str(MAX_BODY_BYTES + 1)})
+    claimed = {"CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)}
+    answer = client.post(
+        "/v1/uploads", data=b"", content_type="multipart/form-data", environ_overrides=claimed
+    )
     assert answer.status_code == 413
     assert "50 MiB" in answer.json["detail"]
 
@@ -301,9 +310,12 @@ def test_without_the_scope_nothing_is_uploaded(house: House, client: FlaskClient
 @pytest.mark.slow
 def test_a_real_server_works_uploads_off_in_a_process_aside(house: House, tmp_path: Path) -> None:
     key = make_key(house)
-    with Server(house.settings.database_url, tmp_path) as server, httpx.Client(
-        base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=30
-    ) as http:
+    with (
+        Server(house.settings.database_url, tmp_path) as server,
+        httpx.Client(
+            base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=30
+        ) as http,
+    ):
 
         def until(upload_id: str, state: str) -> dict[str, Any]:
             end = time.monotonic() + WAIT_S

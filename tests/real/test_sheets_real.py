@@ -8,7 +8,7 @@ import pytest
 from geo.fences.columns import FenceDefaults, ReadFences, ReadOptions, fences_to_rows, read_fences
 from geo.fences.fence import CircleShape
 from geo.fences.identity import review_fences
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from geo.sheets.workbook import Table, to_csv, to_xlsx
 from nearcast.store.sandbox import read_file
 
@@ -50,7 +50,7 @@ def test_coffee_shops_import_wholly_and_their_csv_twins_are_the_same(
     again = _fences(f"seoul_coffee_xlsx/{twin}", **defaults)
     assert again.unknown_headings == ("(A)", "구")
     review = review_fences(again.fences, [f for _, f in found.fences], given=again.given)
-    assert Counter(c.state for c in review.changes) == {State.SAME: rows}
+    assert Counter(c.state for c in review.changes) == {RowState.SAME: rows}
 
 
 def test_coffee_shops_go_out_and_come_back() -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from campaigns.campaign.plans import Plan
 from geo.fences.fence import CircleShape, Fence
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from nearcast.services import (
     edit_fences,
     export_fences,
@@ -90,11 +90,11 @@ class Desk:
     def row(self, serial: int) -> sa.RowMapping:
         return self.read(lambda c: upload.load(c, serial, workspace_id=self.workspace_id))
 
-    def lines(self, serial: int, *states: State, **more: Any) -> list[Line]:
+    def lines(self, serial: int, *states: RowState, **more: Any) -> list[Line]:
         wanted = {"code": None, "start": 0, "limit": 10_000} | more
         found, _, _ = self.read(
             lambda c: upload.lines(
-                c, serial, workspace_id=self.workspace_id, states=states or list(State), **wanted
+                c, serial, workspace_id=self.workspace_id, states=states or list(RowState), **wanted
             )
         )
         return [line for _, line in found]
@@ -187,7 +187,7 @@ def test_u4_changed_fields_are_named_with_what_is_there(desk: Desk) -> None:
     serial = desk.check(STORES.replace("강남점,S1", "강남본점,S1").replace("1.5km", "2km"))
 
     assert desk.row(serial)["counts"]["changed"] == 2
-    named, moved = desk.lines(serial, State.CHANGED)
+    named, moved = desk.lines(serial, RowState.CHANGED)
     assert named.before == {"name": "강남점"}
     assert named.attributes is not None
     assert named.attributes["name"] == "강남본점"
@@ -198,7 +198,7 @@ def test_u4_changed_fields_are_named_with_what_is_there(desk: Desk) -> None:
 def test_u4_fences_missing_from_the_file_stay_unless_told(desk: Desk) -> None:
     desk.save(_circle("폐점", groups=("카페",)), _circle("남의것", groups=("다른",)))
     serial = desk.check(STORES)
-    assert [line.name for line in desk.lines(serial, State.MISSING)] == ["폐점"]
+    assert [line.name for line in desk.lines(serial, RowState.MISSING)] == ["폐점"]
     desk.apply(serial)
     assert "폐점" in desk.fences()
 
@@ -215,7 +215,7 @@ def test_u5_accepted_proposals_are_taken_and_counted(one_desk: Desk) -> None:
 
     assert row["counts"] | {} == {"new": 3, "changed": 0, "same": 0, "refused": 0, "missing": 0}
     assert row["report"]["mended"] == {"swapped": 1}
-    (mended,) = [line for line in one_desk.lines(serial, State.NEW) if line.mended]
+    (mended,) = [line for line in one_desk.lines(serial, RowState.NEW) if line.mended]
     assert (mended.row, mended.mended) == (4, ("swapped",))
     assert mended.circle == (127.0276, 37.4979, 100.0)
 
@@ -502,7 +502,7 @@ def test_pages_cover_every_line_once_in_their_order(one_desk: Desk) -> None:
                 c,
                 serial,
                 workspace_id=one_desk.workspace_id,
-                states=list(State),
+                states=list(RowState),
                 code=code,
                 start=start,
                 limit=100,

@@ -28,7 +28,7 @@ from geo.fences.identity import review_fences
 from geo.fences.limits import MAX_VERTICES
 from geo.fences.refusals import MESSAGES, Note, ShapeRefused
 from geo.fences.shapes import read_form, read_text, read_wkt, to_wkt
-from geo.sheets.changes import State
+from geo.sheets.changes import RowState
 from geo.sheets.headings import heading_key
 from geo.sheets.problems import Problem
 from geo.sheets.workbook import Cell, Table, read, read_csv, to_csv, to_xlsx
@@ -390,9 +390,9 @@ def test_a_sheet_takes_nothing_from_fences_of_which_only_another_speaks() -> Non
     )
     review = review_sheets(read, there)
     assert [(c.sheet, c.row, c.state, c.place) for c in review.changes] == [
-        ("가", 2, State.CHANGED, 0),
-        ("나", 2, State.SAME, 1),
-        ("나", 3, State.REFUSED, None),
+        ("가", 2, RowState.CHANGED, 0),
+        ("나", 2, RowState.SAME, 1),
+        ("나", 3, RowState.REFUSED, None),
     ]
 
 
@@ -452,7 +452,7 @@ def test_our_own_export_reads_back_with_nothing_changed(fences: list[Fence], lan
         assert found.problems == []
         assert found.unknown_headings == ()
         review = review_fences(found.fences, fences, given=found.given)
-        assert [c.state for c in review.changes] == [State.SAME] * len(fences)
+        assert [c.state for c in review.changes] == [RowState.SAME] * len(fences)
 
 
 def test_the_longest_outline_goes_on_in_the_cells_beside() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.sheets.changes import State, pair, review
+from geo.sheets.changes import RowState, pair, review
 from geo.sheets.problems import Problem
 
 Thing = tuple[str, str | None, int]  # name, id, value
@@ -83,21 +83,21 @@ def test_states_and_order() -> None:
         spared=frozenset({3}),
     )
     assert [(c.state, c.row, c.place) for c in found.changes] == [
-        (State.SAME, 2, 0),
-        (State.REFUSED, 3, None),
-        (State.CHANGED, 4, 1),
-        (State.NEW, 5, None),
-        (State.REFUSED, 6, None),
-        (State.MISSING, None, 2),
+        (RowState.SAME, 2, 0),
+        (RowState.REFUSED, 3, None),
+        (RowState.CHANGED, 4, 1),
+        (RowState.NEW, 5, None),
+        (RowState.REFUSED, 6, None),
+        (RowState.MISSING, None, 2),
     ]
     assert len(found.changes[1].problems) == 2
     assert (found.changes[2].before, found.changes[2].after) == (existing[1], rows[1][1])
     assert found.counts == {
-        State.NEW: 1,
-        State.CHANGED: 1,
-        State.SAME: 1,
-        State.REFUSED: 2,
-        State.MISSING: 1,
+        RowState.NEW: 1,
+        RowState.CHANGED: 1,
+        RowState.SAME: 1,
+        RowState.REFUSED: 2,
+        RowState.MISSING: 1,
     }
 
 
@@ -108,7 +108,7 @@ def test_merging_decides_what_is_the_same() -> None:
         pairs=[0],
         merge=lambda _n, before, _after: before,
     )
-    assert found.changes[0].state is State.SAME
+    assert found.changes[0].state is RowState.SAME
 
 
 def test_rows_of_several_sheets_do_not_hide_each_other() -> None:
@@ -121,10 +121,10 @@ def test_rows_of_several_sheets_do_not_hide_each_other() -> None:
         sheets=["가", "나"],
     )
     assert [(c.sheet, c.row, c.state) for c in found.changes] == [
-        ("가", 2, State.NEW),
-        ("가", 3, State.REFUSED),
-        ("나", 2, State.NEW),
-        ("다", 2, State.REFUSED),
+        ("가", 2, RowState.NEW),
+        ("가", 3, RowState.REFUSED),
+        ("나", 2, RowState.NEW),
+        ("다", 2, RowState.REFUSED),
     ]
 
 
@@ -137,3 +137,54 @@ def test_what_is_out_of_scope_is_not_missing() -> None:
         in_scope=lambda thing: thing[0] == "b",
     )
     assert [c.before for c in found.changes] == [("b", None, 1)]
+
+
+KEYED = st.lists(st.lists(st.integers(0, 4), max_size=3), max_size=6)
+
+
+def _paired_plainly(incoming, existing, levels, fits):
+    """As the promise of `pair` reads: level by level, keys that one free thing on either side has."""
+    paired: list[int | None] = [None] * len(incoming)
+    for level in levels:
+        free_in = [n for n in range(len(incoming)) if paired[n] is None]
+        free_there = [n for n in range(len(existing)) if n not in paired]
+        keys = dict.fromkeys(key for n in free_in for key in level(incoming[n]))
+        for key in keys:
+            askers = [n for n in free_in if key in level(incoming[n])]
+            found = [n for n in free_there if key in level(existing[n])]
+            if len(askers) == len(found) == 1 and paired[askers[0]] is None and found[0] not in paired:
+                if fits(incoming[askers[0]], existing[found[0]]):
+                    paired[askers[0]] = found[0]
+    return paired
+
+
+@given(KEYED, KEYED)
+def test_pairing_is_what_it_says(incoming, existing):
+    levels = (lambda keys: keys[:1], lambda keys: keys[1:])
+
+    def fits(one, other):
+        return len(one) != 3 or len(other) != 2
+
+    found = pair(incoming, existing, levels=levels, fits=fits)
+    assert found == _paired_plainly(incoming, existing, levels, fits)
+
+
+def test_same_is_told_by_value_not_by_identity():
+    review_of = review(
+        [(2, [1]), (3, [2])], [[1], [3]], pairs=[0, 1], merge=lambda _n, _before, after: list(after)
+    )
+    assert [change.state for change in review_of.changes] == [RowState.SAME, RowState.CHANGED]
+
+
+def test_refused_rows_stand_where_they_stand_in_the_sheet():
+    problem = Problem(
+        sheet=None, row=3, heading=None, cell=None, code="x", message_en="x", message_ko="x"
+    )
+    found = review([(2, "a"), (4, "b")], [], pairs=[None, None], merge=_never, problems=[problem])
+    assert [(c.row, c.state) for c in found.changes] == [
+        (2, RowState.NEW), (3, RowState.REFUSED), (4, RowState.NEW),
+    ]  # fmt: skip
+
+
+def _never(_n, _before, _after):
+    raise AssertionError("nothing is there to be merged")
