@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.fences.evidence import FAR_DEG, Evidence
+from geo.fences.evidence import FAR_DEG, GRID_FROM, Evidence
+from geo.fences.grids import Floats
 from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
 from geo.fences.open_sheet import OpenSheet, numbers_of
 from geo.fences.reading import ReadOptions
@@ -24,6 +25,7 @@ class PlainRows:
         are: per row whether nothing is wrong with it but perhaps a row above that is the same fence.
             Where it is not set, the other columns say nothing about the row.
         lat, lng: degrees; radius_m: metres; all within the limits.
+        mended: index of a row → the code whose proposal, accepted for all rows, gave its degrees.
     """
 
     are: Sequence[bool]
@@ -39,6 +41,7 @@ class PlainRows:
     lat: Sequence[float]
     lng: Sequence[float]
     radius_m: Sequence[float]
+    mended: Mapping[int, str]
 
 
 def plain_rows(sheet: OpenSheet, seen: Evidence, options: ReadOptions) -> PlainRows:
@@ -47,7 +50,7 @@ def plain_rows(sheet: OpenSheet, seen: Evidence, options: ReadOptions) -> PlainR
     Such a row has a name, no outline, plain degrees on the map (180° is none: it becomes -180°) where
     the evidence has no doubt about them, a radius within the limits, and no refused cell.
     """
-    lat, lng = sheet.degrees("lat"), sheet.degrees("lng")
+    lat, lng, mended = _with_leave(sheet, seen, options.accepted_everywhere())
     radius_m = _radii(sheet, options.defaults.radius_m)
     are = np.array([name is not None for name in sheet.column(sheet.named_by)], bool)
     # comparisons with NaN are false
@@ -69,7 +72,30 @@ def plain_rows(sheet: OpenSheet, seen: Evidence, options: ReadOptions) -> PlainR
         lat=lat.tolist(),
         lng=lng.tolist(),
         radius_m=radius_m.tolist(),
+        mended=mended,
     )
+
+
+def _with_leave(
+    sheet: OpenSheet, seen: Evidence, accepted: frozenset[str]
+) -> tuple[Floats, Floats, dict[int, str]]:
+    """Latitudes and longitudes, with the two proposals that whole files need where all rows have the
+    user's leave: metres of a grid and swapped columns. See `places.place_faults`."""
+    lat, lng = sheet.degrees("lat"), sheet.degrees("lng")
+    mended: dict[int, str] = {}
+    if "swapped" in accepted:
+        turned = (np.abs(lat) > 90) & (np.abs(lat) <= 180) & (np.abs(lng) <= 90)
+        lat, lng = np.where(turned, lng, lat), np.where(turned, lat, lng)
+        mended |= dict.fromkeys(np.flatnonzero(turned).tolist(), "swapped")
+    if "projected_metres" in accepted and seen.in_grid:
+        at = np.flatnonzero(np.maximum(np.abs(lat), np.abs(lng)) >= GRID_FROM)
+        pairs = zip(lat[at].tolist(), lng[at].tolist(), strict=True)
+        for index, cells in zip(at.tolist(), pairs, strict=True):
+            place = seen.in_grid.get(cells)
+            if place is not None:
+                lat[index], lng[index] = place
+                mended[index] = "projected_metres"
+    return lat, lng, mended
 
 
 def _radii(sheet: OpenSheet, default_m: float | None) -> NDArray[np.float64]:

@@ -75,8 +75,11 @@ class ReadOptions:
 
     def accepted(self, place: Place) -> frozenset[str]:
         """The codes whose proposals are taken for this row."""
-        codes = self.accept | self.accept_rows.get(place, frozenset())
-        return codes if self.grid is None else codes | {"projected_metres"}
+        return self.accepted_everywhere() | self.accept_rows.get(place, frozenset())
+
+    def accepted_everywhere(self) -> frozenset[str]:
+        """The codes whose proposals are taken for all rows."""
+        return self.accept if self.grid is None else self.accept | {"projected_metres"}
 
 
 @dataclass(frozen=True, kw_only=True)

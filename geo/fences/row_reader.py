@@ -136,6 +136,8 @@ class RowReader:
             metadata=MappingProxyType({MEMO: memo}) if memo else _NO_METADATA,
         )
         self.fences.append((here[1], fence))
+        if index in rows.mended:
+            self.mended[here[1]] = (rows.mended[index],)
         return True
 
     def take(self, index: int) -> None:

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from geo.fences.fence import CircleShape, Fence
 from geo.fences.hours import WeeklyHours
-from geo.fences.identity import Identity, conflict_keys, laid_over, review_fences
-from geo.sheets.changes import RowState
+from geo.fences.identity import (
+    Identity,
+    _by_external_id,
+    _by_name,
+    _by_name_and_address,
+    _may_be_same,
+    conflict_keys,
+    identity_of,
+    laid_over,
+    review_fences,
+)
+from geo.sheets.changes import RowState, pair
 
 HERE = CircleShape(lon=127.0, lat=37.0, radius_m=100.0)
 THERE = CircleShape(lon=128.0, lat=37.0, radius_m=100.0)

@@ -79,8 +79,8 @@ HEADS: list[Cell] = [
 ]  # fmt: skip
 SOUND = st.tuples(
     st.sampled_from(["강남", "a"]),
-    st.sampled_from([37.4979, 37.5, "37.51"]),
-    st.sampled_from([127.0276, 127.03, "127.04", -179.9]),
+    st.sampled_from([37.4979, 37.5, "37.51", 127.0276, 452214.2]),
+    st.sampled_from([127.0276, 127.03, "127.04", -179.9, 37.5, 198838.9]),
     st.sampled_from([100.0, 50.0, "500", None]),
     st.sampled_from([None, None, "1", "2", 3.0]),
     st.sampled_from([None, "g", "g;h", "h"]),

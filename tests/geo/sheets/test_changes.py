@@ -152,9 +152,11 @@ def _paired_plainly(incoming, existing, levels, fits):
         for key in keys:
             askers = [n for n in free_in if key in level(incoming[n])]
             found = [n for n in free_there if key in level(existing[n])]
-            if len(askers) == len(found) == 1 and paired[askers[0]] is None and found[0] not in paired:
-                if fits(incoming[askers[0]], existing[found[0]]):
-                    paired[askers[0]] = found[0]
+            if len(askers) != 1 or len(found) != 1:
+                continue
+            free = paired[askers[0]] is None and found[0] not in paired
+            if free and fits(incoming[askers[0]], existing[found[0]]):
+                paired[askers[0]] = found[0]
     return paired
 
 
