@@ -14,6 +14,7 @@ from nearcast.store.tables import decision, delivery
 from tests.api.test_kill import bodies, replayed
 from tests.geo.matching.test_index_twin import found_by_index, found_plainly
 from tests.services.test_take_pings import check_any_order, walks
+from tests.services.test_upload_kills import STEPS, kills_on_postgresql, kills_on_sqlite
 from tests.strategies import cases
 from tests.world import GANGNAM, World
 
@@ -105,3 +106,12 @@ def test_caps_under_races(engine, proof):
     assert reasons == {"sent": 1, "frequency_capped": 199}
     assert reading(engine, lambda c: c.execute(sa.select(sa.func.count(delivery.c.id))).scalar()) == 1
     proof(f"Q8: parallel triggers of one person, cap 1, on {engine.dialect.name}: exactly 1", 200)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_uploads_killed_at_every_moment(
+    step, sqlite_template, postgres, postgres_template, tmp_path, proof
+):
+    count = kills_on_sqlite(sqlite_template, tmp_path, step, 50)
+    count += kills_on_postgresql(postgres, postgres_template, step, 10)
+    proof(f"U4: {step} of an upload killed at this many moments: all or nothing, then finished", count)
