@@ -42,7 +42,9 @@ _DMS = (
     re.compile(r"(\d{1,3})\s+(\d{1,2}[.,]\d+)()\Z", re.ASCII),
 )
 _DECIMAL = re.compile(r"[+-]?\d{1,3}\.\d{1,20}\Z", re.ASCII)
-_PAIR = re.compile(r"([+-]?\d+\.\d+)\s*[,;/\s]\s*([+-]?\d+\.\d+)\Z", re.ASCII)
+_BETWEEN = re.compile(r"\s*[,;/|]\s*|\s+")
+_AFTER_WORD = re.compile(r"(?<=[위경])\s+")
+_PAIRED = re.compile(r"[+-]?\d+\.\d+\Z", re.ASCII)
 
 _METRES = {
     "": 1.0,
@@ -69,7 +71,7 @@ def read_degrees(cell: Cell) -> Degrees:
     text = (plain_text((as_text(cell) or "").translate(_MARKS)) or "").upper()
     text = text.replace("−", "-").replace("–", "-")
     turned, axis, rest = _hemisphere(text)
-    value = _unsigned_or_signed(rest, cell)
+    value = _unsigned_or_signed(rest, text, cell)
     if axis is not None and rest.startswith(("+", "-")):
         raise not_a_number(cell)
     return Degrees(turned * value, axis)
@@ -84,7 +86,8 @@ def _hemisphere(text: str) -> tuple[int, Axis | None, str]:
     return turned, axis, (text[: found.start()] + text[found.end() :]).strip(" :")
 
 
-def _unsigned_or_signed(text: str, cell: str) -> float:
+def _unsigned_or_signed(text: str, whole: str, cell: str) -> float:
+    """The number of a text without hemisphere; `whole` is the text with it."""
     number = number_of_text(text.removesuffix("°").strip(), thousands=False)
     if number is not None:
         return number
@@ -92,9 +95,23 @@ def _unsigned_or_signed(text: str, cell: str) -> float:
     for form in _DMS:
         if found := form.match(text.lstrip("+-")):
             return sign * _from_dms(found, cell)
-    if found := _PAIR.match(text):
-        raise _two_numbers(float(found[1]), float(found[2]), cell)
-    raise not_a_number(cell)
+    pair = _pair(whole)
+    raise not_a_number(cell) if pair is None else _two_numbers(*pair, cell)
+
+
+def _pair(text: str) -> tuple[Degrees, Degrees] | None:
+    """Two decimal numbers with something between them, in brackets or not: `(37.4979N, 127.0276E)`."""
+    parts = _BETWEEN.split(_AFTER_WORD.sub("", text.strip("()[] ")))
+    if len(parts) != 2:
+        return None
+    found = []
+    for part in parts:
+        turned, axis, rest = _hemisphere(part)
+        number = rest.removesuffix("°")
+        if not _PAIRED.match(number):
+            return None
+        found.append(Degrees(turned * float(number), axis))
+    return found[0], found[1]
 
 
 def _from_dms(found: re.Match[str], cell: str) -> float:
@@ -108,8 +125,10 @@ def _from_dms(found: re.Match[str], cell: str) -> float:
     return degrees + minutes / 60 + seconds / 3600
 
 
-def _two_numbers(first: float, second: float, cell: str) -> CellRefused:
-    lat, lng = (second, first) if abs(first) > 90 else (first, second)
+def _two_numbers(first: Degrees, second: Degrees, cell: str) -> CellRefused:
+    """Latitude first, as maps give it, unless a hemisphere or its size says otherwise."""
+    turned = first.axis == "lng" or second.axis == "lat" or abs(first.value) > 90
+    lat, lng = (second.value, first.value) if turned else (first.value, second.value)
     return CellRefused(
         "two_numbers",
         f"'{cell[:40]}' holds two numbers; give latitude and longitude a column each.",

@@ -83,7 +83,23 @@ def test_what_are_no_degrees(cell: Cell, code: str) -> None:
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("cell", ["37.4979, 127.0276", "127.0276;37.4979", "37.4979 127.0276"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "37.4979, 127.0276",
+        "37.4979,127.0276",
+        "127.0276;37.4979",
+        "37.4979 127.0276",
+        "(37.4979, 127.0276)",
+        "[127.0276, 37.4979]",
+        "37.4979N, 127.0276E",
+        "127.0276°E 37.4979°N",
+        "N37.4979 E127.0276",
+        "북위 37.4979, 동경 127.0276",
+        "동경127.0276 북위37.4979",
+        "３７．４９７９，１２７．０２７６",
+    ],
+)
 def test_two_numbers_are_proposed_for_two_columns(cell: str) -> None:
     with pytest.raises(CellRefused) as refused:
         read_degrees(cell)
@@ -153,3 +169,25 @@ def test_what_are_no_metres(cell: Cell, code: str) -> None:
 @pytest.mark.parametrize(("cell", "metres"), [(1.5, 1500.0), ("1.5", 1500.0), ("500m", 500.0)])
 def test_a_unit_in_the_cell_overrules_the_heading(cell: Cell, metres: float) -> None:
     assert read_kilometres(cell) == metres
+
+
+@pytest.mark.parametrize(
+    ("cell", "values"),
+    [
+        ("33.86S, 151.21E", {"lat": -33.86, "lng": 151.21}),
+        ("2.35E 48.85N", {"lat": 48.85, "lng": 2.35}),
+        ("2.35, 48.85", {"lat": 2.35, "lng": 48.85}),
+    ],
+)
+def test_which_of_two_numbers_is_which(cell: str, values: dict[str, float]) -> None:
+    with pytest.raises(CellRefused) as refused:
+        read_degrees(cell)
+    assert refused.value.proposal is not None
+    assert refused.value.proposal.values == values
+
+
+@pytest.mark.parametrize("cell", ["37.4979, 127.0276, 12.5", "37.4979, 서울", "37.4979,", "1.5 2"])
+def test_what_are_no_two_numbers(cell: str) -> None:
+    with pytest.raises(CellRefused) as refused:
+        read_degrees(cell)
+    assert refused.value.code == "not_a_number"
