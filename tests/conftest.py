@@ -18,9 +18,8 @@ from api.settings import Settings
 from api.wiring import House, build
 from nearcast.store.engine import make_engine
 from nearcast.store.migrate import upgrade
-from tests.doors import client_of
+from tests.doors import client_of, staying_here
 from tests.doors import make_key as make_key
-from tests.doors import staying_here
 from tests.postgres import NoPostgres, Postgres
 from tests.server import Server
 

@@ -15,7 +15,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-import geo.sheets.feature_refusals  # noqa: F401 - makes the codes of geo files known
 from geo.sheets.problems import SheetRefused
 from geo.sheets.table import (
     Broken,

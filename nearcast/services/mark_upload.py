@@ -26,7 +26,9 @@ def mark_upload(engine: sa.Engine, upload_id: int, *, workspace_id: int, lang: s
     row, body, problems = reading(engine, lambda conn: _load(conn, upload_id, workspace_id))
     options = UploadOptions.from_json(row["options"])
     file = read_file(body, options=options.of_file())
-    return marked_workbook(file.tables, problems, lang=lang)
+    found = row["report"]["sheets"]
+    rows = {sheet["name"]: sheet["heading_row"] for sheet in found if sheet["heading_row"]}
+    return marked_workbook(file.tables, problems, lang=lang, heading_rows=rows)
 
 
 def _load(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from geo.fences.fence import Fence
 from geo.fences.reading import ReadFences
 from geo.sheets.changes import RowState
 from geo.sheets.headings import row_signature
+from geo.sheets.marked import is_problem_list
 from geo.sheets.problems import SheetRefused
 from geo.sheets.table import HEADING_WITHIN_ROWS, Table
 from nearcast.services import upload, upload_lines
@@ -84,6 +85,7 @@ def _read(job: Job) -> tuple[list[ReadFences], dict[str, Any]]:
     options = job.options
     job.say("reading", 0.02)
     file = read_file(body, options=options.of_file())
+    file = replace(file, tables=[t for t in file.tables if not is_problem_list(t)] or file.tables)
     job.say("rows", 0.3)
     remembered = _remembered(job, file.tables, options)
     read = read_sheets(

@@ -20,6 +20,7 @@ from nearcast.store.tables import fence, fence_version
 
 MAX_MS = 2**62  # the end of what is not over
 
+_DECODED_AT_ONCE = 5_000  # rows that are held beside what is made of them
 #: what an attribute column holds; the shape and the external id have columns of their own
 _TEXTS = ("name", "brand", "category", "store", "address")
 
@@ -385,21 +386,23 @@ def _stored(conn: sa.Connection, wanted: sa.ColumnElement[bool]) -> list[StoredF
         .where(wanted)
         .order_by(fence.c.id)
     )
-    rows = conn.execute(query).mappings().all()
-    return [
-        StoredFence(
-            id=row["fence_id"],
-            version=row["version"],
-            fence=decoded.fence,
-            area_km2=row["area_km2"],
-            time_zone=row["time_zone"],
-            created_ms=row["created_ms"],
-            updated_ms=row["updated_ms"],
-            campaign_id=row["campaign_id"],
-            deleted=row["deleted_ms"] is not None,
-        )
-        for row, decoded in zip(rows, _decode_versions(rows), strict=True)
-    ]
+    found: list[StoredFence] = []
+    for rows in conn.execute(query).mappings().partitions(_DECODED_AT_ONCE):
+        found += [
+            StoredFence(
+                id=row["fence_id"],
+                version=row["version"],
+                fence=decoded.fence,
+                area_km2=row["area_km2"],
+                time_zone=row["time_zone"],
+                created_ms=row["created_ms"],
+                updated_ms=row["updated_ms"],
+                campaign_id=row["campaign_id"],
+                deleted=row["deleted_ms"] is not None,
+            )
+            for row, decoded in zip(rows, _decode_versions(rows), strict=True)
+        ]
+    return found
 
 
 #: every fence with its newest version

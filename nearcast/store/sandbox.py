@@ -17,7 +17,6 @@ from typing import IO, BinaryIO, Self, cast
 
 import msgspec
 
-import geo.sheets.features  # noqa: F401 - adds the refusals of geo files, which the child may send
 from geo.sheets.kinds import Kind, kind_of
 from geo.sheets.problems import SheetRefused
 from geo.sheets.table import FileOptions, ReadFile, Row, SheetLimits, Table
