@@ -63,7 +63,7 @@ def read_degrees(cell: Cell) -> Degrees:
     `two_numbers`, `minutes_out_of_range`.
     """
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        return Degrees(float(cell))
+        return Degrees(_float(cell))
     if not isinstance(cell, str):
         raise not_a_number(cell)
     if _DECIMAL.match(cell):  # nearly every cell
@@ -75,6 +75,14 @@ def read_degrees(cell: Cell) -> Degrees:
     if axis is not None and rest.startswith(("+", "-")):
         raise not_a_number(cell)
     return Degrees(turned * value, axis)
+
+
+def _float(number: float) -> float:
+    """The number as a double; a whole number beyond all doubles (geo files hold such) is refused."""
+    try:
+        return float(number)
+    except OverflowError:
+        raise not_a_number(f"{str(number)[:20]}…") from None
 
 
 def _hemisphere(text: str) -> tuple[int, Axis | None, str]:
@@ -154,7 +162,7 @@ def read_kilometres(cell: Cell) -> float:
 def _read_length(cell: Cell, *, per_unit_m: float) -> float:
     """Raises `CellRefused`: `not_a_number`, `date_instead_of_number`, `unknown_unit`."""
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        return float(cell) * per_unit_m
+        return _float(cell) * per_unit_m
     if not isinstance(cell, str):
         raise not_a_number(cell)
     text = (plain_text(cell) or "").casefold().replace(" ", "").replace("−", "-")

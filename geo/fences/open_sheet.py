@@ -158,7 +158,7 @@ class OpenSheet:
 def open_sheet(table: Table, options: ReadOptions) -> OpenSheet | None:
     """The sheet with its headings found and its columns cleaned; None where it has no headings."""
     mapping: dict[str, str | None] = dict(options.mapping_of(table.sheet))
-    if table.kind == "features" and table.rows:
+    if table.kind == "features" and table.rows and table.rows[0]:
         # the shape stands in the last column, whatever the properties are called
         last = table.rows[0][-1]
         label = f"{last}#{n}" if (n := table.rows[0].count(last)) > 1 else str(last)

@@ -24,6 +24,7 @@ _SEPARATOR = "\x1f"  # no printable text holds it
 _DECIMALS = re.compile(r"(?:[+-]?[0-9]{1,3}\.[0-9]{1,20}\x1f)*\Z")
 _WHOLE_OR_DECIMAL = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,20})?\x1f)*\Z")
 _MOST_CACHED = 10_000
+_MOST_EXACT = 1 << 53
 
 
 def plain_texts(cells: Sequence[Cell]) -> list[Any] | None:
@@ -76,6 +77,8 @@ def _numbers(cells: Sequence[Cell], form: re.Pattern[str]) -> list[Any] | None:
     if kinds <= _FLOATS:
         return list(cells)
     if kinds <= _NUMBERS:
+        if any(type(cell) is int and abs(cell) > _MOST_EXACT for cell in cells):
+            return None
         return [cell if cell is None else float(cell) for cell in cells]  # type: ignore[arg-type]
     if not kinds <= _TEXTS:
         return None

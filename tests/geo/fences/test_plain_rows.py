@@ -27,7 +27,8 @@ NUMERALS: list[Cell] = [
 ]  # fmt: skip
 NUMBERS: list[Cell] = [
     37.4979, 127.0276, 37, 127, 180.0, -180.0, 90.0, -90.0, 0.0, -0.0, 1e300, float("inf"), float("nan"),
-    452214.2, 198838.9, 374979.0, 1270276.0, 50.0, 49.99999, 50_000.0, 50_000.1, True,
+    10**400, 2**53 + 1, 452214.2, 198838.9, 374979.0, 1270276.0, 50.0, 49.99999, 50_000.0, 50_000.1,
+    True,
 ]  # fmt: skip
 OTHERS: list[Cell] = [
     None,
@@ -174,3 +175,32 @@ def test_a_row_that_is_refused_as_the_same_fence_stands_in_no_other_ones_way():
         (found,) = read_sheets([table], plainly=plainly)
         assert [row for row, _ in found.fences] == [2, 4]
         assert [(p.row, p.code) for p in found.problems] == [(3, "duplicate_name")]
+
+
+LABELS = st.sampled_from(["이름", "위도", "(A)", "(B)", "(C)", "이름#2", "X", "", "#", "없음"])
+HEADED = st.sampled_from(["이름", "위도", "경도", "반경", "X(5174)", "Y", "wkt", None, 7.0])
+ANY_OPTIONS = st.builds(
+    ReadOptions,
+    defaults=st.just(FenceDefaults(radius_m=100)),
+    mapping=st.dictionaries(
+        LABELS, st.sampled_from([None, "no column", *(c.name for c in COLUMNS[:8])]), max_size=3
+    ),
+    heading_row=st.none() | st.integers(-1, 6),
+    accept=st.frozensets(st.sampled_from(["swapped", "projected_metres", "lost_decimal_point", "unit"])),
+    grid=st.sampled_from([None, "EPSG:5174", "EPSG:3857", "EPSG:2263", "x"]),
+    countries=st.sampled_from([frozenset(), frozenset({"KR"}), frozenset({"XX"})]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(HEADED, max_size=5), max_size=2),
+    st.lists(st.lists(ODD, max_size=5), max_size=4),
+    ANY_OPTIONS,
+    st.booleans(),
+)
+def test_no_table_and_no_mapping_raises(heads, rows, options, features):
+    kind, first_row = ("features", 0) if features else ("rows", 1)
+    table = Table(sheet="s", rows=[*heads, *rows], kind=kind, first_row=first_row)
+    fast = read_sheets([table], options=options)
+    assert repr(fast) == repr(read_sheets([table], options=options, plainly=True))
