@@ -66,6 +66,7 @@ def blueprints() -> list[Blueprint]:
         uploads,
         visits,
         webhooks,
+        workspace,
     )
 
     modules = (
@@ -81,6 +82,7 @@ def blueprints() -> list[Blueprint]:
         visits,
         test_devices,
         webhooks,
+        workspace,
         keys,
         clicks,
         home,

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from campaigns.campaign.plans import Feature, Plan
 from campaigns.people.identity import normal_ad_id
+from geo.fences.countries import known_countries
 from nearcast.services.addresses import is_web_address
 from nearcast.services.edit_fences import require_plan
 from nearcast.services.errors import (
@@ -26,6 +27,7 @@ from nearcast.services.errors import (
     Unauthorized,
 )
 from nearcast.services.ids import public
+from nearcast.services.run_campaigns import Author
 from nearcast.store import campaigns, workspaces
 
 KEY_PREFIX = "nck_"
@@ -317,3 +319,35 @@ def _note(
     conn: sa.Connection, workspace_id: int, now_ms: int, actor: str, action: str, what: str
 ) -> None:
     workspaces.note(conn, workspace_id=workspace_id, at_ms=now_ms, actor=actor, action=action, what=what)
+
+
+def set_countries(conn: sa.Connection, codes: Sequence[str], *, author: Author) -> None:
+    """Say in which countries the workspace's places lie; none: anywhere.
+
+    Raises:
+        Invalid: names each code that is none of ISO 3166.
+    """
+    known = known_countries()
+    faults = [
+        FieldError(
+            pointer=f"/countries/{n}",
+            code="unknown_country",
+            message=f"'{code}' is no country code of ISO 3166, such as KR.",
+        )
+        for n, code in enumerate(codes)
+        if code not in known
+    ]
+    if faults:
+        raise Invalid(errors=faults)
+    settings = workspaces.settings(conn, author.workspace_id)
+    chosen = sorted(set(codes))
+    workspaces.set_settings(conn, author.workspace_id, settings | {"countries": chosen})
+    workspaces.note(
+        conn,
+        workspace_id=author.workspace_id,
+        at_ms=author.now_ms,
+        actor=author.actor,
+        action="workspace.changed",
+        what=public("wsp", author.workspace_id),
+        detail={"countries": chosen},
+    )
