@@ -173,7 +173,7 @@ def _show(home: Opened, row: sa.RowMapping, lang: str, *, title: str) -> None:
         (kind["code"], kind["count"], kind[f"message_{lang}"], kind[f"proposal_{lang}"])
         for kind in report["problems"]
     ]
-    print_table(["problem", "rows", "for example", "proposal"], kinds, title=f"Problems. {_ACCEPTABLE}")
+    print_table(["problem", "count", "for example", "proposal"], kinds, title=f"Problems. {_ACCEPTABLE}")
     found = _problems(home, row["id"], lang)
     rows = [[p["sheet"], p["row"], p["heading"], p["value"], p["code"]] for p in found[:MAX_SHOWN]]
     print_table(["sheet", "row", "heading", "value", "problem"], rows)
