@@ -97,7 +97,12 @@ def work_uploads() -> None:
             log.error("fault", upload=upload_id, trace="".join(traceback.format_exception(error)))
 
     try:
-        work_off(house.engine, house.clock, ended=ended)
+        work_off(
+            house.engine,
+            house.clock,
+            max_radius_m=house.settings.max_radius_m,
+            ended=ended,
+        )
     finally:
         house.engine.dispose()
 

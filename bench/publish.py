@@ -142,8 +142,8 @@ def _uploads(run: dict[str, Any]) -> Iterator[str]:
     said = f"does not hold in this run for {', '.join(missed)}" if missed else "holds"
     yield (
         f"openpyxl takes {rivals['openpyxl_reads_s']:.1f} s to read the cells of the XLSX alone and "
-        f"understands nothing; Python's csv takes {rivals['csv_reads_s']:.2f} s for the CSV. Bar U1 (XLSX 6 s, "
-        f"CSV 3 s, apply 6 s, 600 MB) {said}."
+        f"understands nothing; Python's csv takes {rivals['csv_reads_s']:.2f} s for the CSV. Bar U1 "
+        f"(XLSX 6 s, CSV 3 s, apply 6 s, 600 MB) {said}."
     )
 
 

@@ -50,7 +50,8 @@ class Here(Aside):
         self._house = house
 
     def wake(self) -> None:
-        work_off(self._house.engine, self._house.clock)
+        house = self._house
+        work_off(house.engine, house.clock, max_radius_m=house.settings.max_radius_m)
 
     def write(self, path: Path, *args: str) -> None:
         with pytest.MonkeyPatch.context() as patched:

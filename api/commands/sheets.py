@@ -120,7 +120,13 @@ def _worked(home: Opened, upload_id: int, told: Callable[[int, str, float], None
     from nearcast.services import upload
     from nearcast.services.work_uploads import work_off
 
-    work_off(home.engine, home.clock, only=upload_id, told=told)
+    work_off(
+        home.engine,
+        home.clock,
+        only=upload_id,
+        max_radius_m=home.settings.max_radius_m,
+        told=told,
+    )
     return home.read(lambda conn: upload.load(conn, upload_id, workspace_id=home.workspace_id))
 
 

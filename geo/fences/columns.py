@@ -64,7 +64,8 @@ def read_sheets(
     """
     options = options or ReadOptions()
     if options.defaults.radius_m is not None:
-        check_circle(CircleShape(lon=0.0, lat=0.0, radius_m=options.defaults.radius_m))
+        circle = CircleShape(lon=0.0, lat=0.0, radius_m=options.defaults.radius_m)
+        check_circle(circle, max_radius_m=options.max_radius_m)
     opened = [(table, open_sheet(table, options)) for table in tables]
     sheets = [sheet for _, sheet in opened if sheet is not None]
     if not sheets:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geo.fences.countries import country_at
 from geo.fences.grids import HOME, KOREA, Box, Floats, GridGuess, Metres, grid_of, guess_grids, places_in
-from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
+from geo.fences.limits import MIN_RADIUS_M
 
 GRID_FROM = 1_000.0  # no degrees are that large; metres of a projected grid are
 NEAR_DEG = 3.0
@@ -259,12 +259,13 @@ def _told_apart(pairs: Sequence[tuple[float, float]]) -> bool | None:
     return True if fractions or len(values) >= 2 * _LEAST_PACKED_ROWS else None
 
 
-def unit_of(column: str, numbers_m: Floats) -> Unit | None:
+def unit_of(column: str, numbers_m: Floats, *, max_radius_m: float) -> Unit | None:
     """In which unit the radii of a column seem to be given, where it is not the one of its heading.
 
     Args:
         column: `radius_m` or `radius_km`.
         numbers_m: in metres as the heading says, of the cells that name no unit.
+        max_radius_m: the largest radius that is taken.
     Returns:
         None where at least one of them could be meant as it stands, or one would be out of bounds in
         the other unit as well.
@@ -272,17 +273,18 @@ def unit_of(column: str, numbers_m: Floats) -> Unit | None:
     if not len(numbers_m):
         return None
     least, most = float(numbers_m.min()), float(numbers_m.max())
+
+    def possible(radii_m: Floats) -> bool:
+        return bool(((radii_m >= MIN_RADIUS_M) & (radii_m <= max_radius_m)).all())
+
     if column == "radius_km":
         metres = numbers_m / 1_000
-        if least >= _M_FROM_KM * 1_000 and most > MAX_RADIUS_M and _possible(metres):
+        if least >= _M_FROM_KM * 1_000 and most > max_radius_m and possible(metres):
             return "m"
         return None
-    if least > 0 and most < _KM_BELOW and _possible(numbers_m * 1_000):
+    if least > 0 and most < _KM_BELOW and possible(numbers_m * 1_000):
         return "km"
-    if least >= MAX_RADIUS_M < most and _possible(numbers_m / 1_000):
+    if least >= max_radius_m < most and possible(numbers_m / 1_000):
         return "mm"
     return None
 
-
-def _possible(radii_m: Floats) -> bool:
-    return bool((radii_m >= MIN_RADIUS_M).all() and (radii_m <= MAX_RADIUS_M).all())

@@ -14,7 +14,7 @@ from geo.fences.column_list import BY_NAME, COLUMNS
 from geo.fences.degrees import Degrees
 from geo.fences.evidence import Unit, unit_of
 from geo.fences.grids import Floats
-from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
+from geo.fences.limits import MIN_RADIUS_M
 from geo.fences.reading import ReadOptions
 from geo.sheets.headings import Headings, find_headings
 from geo.sheets.problems import CellRefused
@@ -38,12 +38,13 @@ class OpenSheet:
     centre of a circle, whose radius comes from its own column or the default.
     """
 
-    def __init__(self, table: Table, headings: Headings) -> None:
+    def __init__(self, table: Table, headings: Headings, *, max_radius_m: float) -> None:
         self.table = table
         self.headings = headings
         self.first_row = max(table.first_row, headings.row + 1)
         self.cells = clean_columns(table, headings, COLUMNS)
         self.named_by = "name" if "name" in headings.places else "store"
+        self._max_radius_m = max_radius_m
         self._points = self._take_points()
 
     def __len__(self) -> int:
@@ -120,10 +121,10 @@ class OpenSheet:
                 continue
             numbers = numbers_of(self.column(name))
             known = np.isfinite(numbers)
-            if not ((numbers[known] < MIN_RADIUS_M) | (numbers[known] >= MAX_RADIUS_M)).any():
+            if not ((numbers[known] < MIN_RADIUS_M) | (numbers[known] >= self._max_radius_m)).any():
                 continue
             bare = np.array([_is_bare(self._cell(n, name)) for n in range(len(self))], bool)
-            unit = unit_of(name, numbers[bare & known])
+            unit = unit_of(name, numbers[bare & known], max_radius_m=self._max_radius_m)
             if unit is not None:
                 found[name] = unit
         return found
@@ -166,7 +167,9 @@ def open_sheet(table: Table, options: ReadOptions) -> OpenSheet | None:
     headings = find_headings(
         table, COLUMNS, mapping=mapping, heading_row=options.heading_row_of(table.sheet)
     )
-    return None if headings is None else OpenSheet(table, headings)
+    if headings is None:
+        return None
+    return OpenSheet(table, headings, max_radius_m=options.max_radius_m)
 
 
 def as_degrees(value: float | Degrees) -> Degrees:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geo.fences.evidence import FAR_DEG, GRID_FROM, Evidence
 from geo.fences.grids import Floats
-from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
+from geo.fences.limits import MIN_RADIUS_M
 from geo.fences.open_sheet import OpenSheet, numbers_of
 from geo.fences.reading import ReadOptions
 
@@ -55,7 +55,7 @@ def plain_rows(sheet: OpenSheet, seen: Evidence, options: ReadOptions) -> PlainR
     are = np.array([name is not None for name in sheet.column(sheet.named_by)], bool)
     # comparisons with NaN are false
     are &= (np.abs(lat) <= 90) & (lng >= -180) & (lng < 180)
-    are &= (radius_m >= MIN_RADIUS_M) & (radius_m <= MAX_RADIUS_M)
+    are &= (radius_m >= MIN_RADIUS_M) & (radius_m <= options.max_radius_m)
     are &= ~_doubtful(sheet, lat, lng, seen)
     are &= ~_faulty(sheet)
     return PlainRows(

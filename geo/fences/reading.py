@@ -10,6 +10,7 @@ from typing import TypeVar
 from geo.fences.fence import Fence
 from geo.fences.grids import GridGuess
 from geo.fences.identity import Identity
+from geo.fences.limits import MAX_RADIUS_M
 from geo.fences.refusals import Note
 from geo.sheets.headings import Headings
 from geo.sheets.problems import Problem
@@ -51,6 +52,7 @@ class ReadOptions:
         accept_rows: (sheet, row) → codes whose proposals are taken for this row.
         grid: the projected grid of coordinates in metres, such as `EPSG:5174`. Naming it accepts the
             proposal of `projected_metres` for all rows; its best guess is not asked then.
+        max_radius_m: the largest radius that is taken (product F1).
         countries: ISO 3166 codes of the countries of the workspace, such as `KR`; empty: anywhere.
     """
 
@@ -62,6 +64,7 @@ class ReadOptions:
     accept: frozenset[str] = frozenset()
     accept_rows: Mapping[Place, frozenset[str]] = field(default_factory=_nothing)
     grid: str | None = None
+    max_radius_m: float = MAX_RADIUS_M
     countries: frozenset[str] = frozenset()
 
     def mapping_of(self, sheet: str | None) -> Mapping[str, str | None]:

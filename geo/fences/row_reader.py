@@ -284,7 +284,8 @@ class RowReader:
             self._note(found, record, name, place_fault)
         if faults or radius_m is None or bad or fault is not None:
             return None
-        return read_form(lat=lat.value, lng=lng.value, radius_m=radius_m)
+        most = self._options.max_radius_m
+        return read_form(lat=lat.value, lng=lng.value, radius_m=radius_m, max_radius_m=most)
 
     def _unit_fault(self, record: Record, column: str) -> CellRefused | None:
         """The radius is given in another unit than its heading says, as all of its column are."""

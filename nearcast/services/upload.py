@@ -41,9 +41,10 @@ def receive(
 
     Raises:
         PlanRequired: below Basic.
-        Invalid: the file is empty or larger than 50 MiB.
+        Invalid: the file is empty or larger than 50 MiB, or an option names what is not there.
     """
     require_plan(author.plan, Feature.UPLOAD)
+    _refuse_faults(options)
     bound = SheetLimits().max_bytes
     if not 0 < len(data) <= bound:
         given = f"{len(data) / (1 << 20):,.1f} MiB" if data else "empty"
@@ -59,6 +60,12 @@ def receive(
         actor=author.actor,
         now_ms=author.now_ms,
     )
+
+
+def _refuse_faults(options: UploadOptions) -> None:
+    faults = options.faults()
+    if faults:
+        raise Invalid(errors=faults)
 
 
 def _clean_name(name: str) -> str:
@@ -79,6 +86,8 @@ def check_again(
     conn: sa.Connection, upload_id: int, *, options: UploadOptions | None, author: Author
 ) -> None:
     """Check the same file with other options, or with the same ones after fences were edited."""
+    if options is not None:
+        _refuse_faults(options)
     row = _ready(conn, upload_id, _MAY_CHECK, "checked", author)
     wanted = row["options"] if options is None else options.to_json()
     _begin(conn, upload_id, UploadState.CHECKING, author, options=wanted)

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from geo.fences.limits import MAX_RADIUS_M
 from nearcast.services.clocks import Clock
 from nearcast.services.upload_options import UploadOptions
 from nearcast.store import uploads
@@ -33,6 +34,7 @@ class Job:
 
     Attributes:
         row: the upload as it was leased.
+        max_radius_m: the largest radius that is taken.
         told: hears of progress as well, in the same process: a bar on a terminal.
     """
 
@@ -40,6 +42,7 @@ class Job:
     clock: Clock
     row: sa.RowMapping
     holder: str
+    max_radius_m: float = MAX_RADIUS_M
     told: Told | None = None
     stage: str = "waiting"
     progress: float = 0.0

@@ -6,8 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from geo.fences.column_list import BY_NAME
+from geo.fences.countries import known_countries
+from geo.fences.grids import is_grid
 from geo.fences.reading import FenceDefaults, ReadOptions
 from geo.sheets.table import FileOptions
+from nearcast.services.errors import FieldError
 
 Mapping = dict[str, str | None]
 
@@ -77,7 +81,11 @@ class UploadOptions(
         )
 
     def of_rows(
-        self, *, countries: tuple[str, ...], remembered: dict[str | None, Mapping]
+        self,
+        *,
+        countries: tuple[str, ...],
+        remembered: dict[str | None, Mapping],
+        max_radius_m: float,
     ) -> ReadOptions:
         """What the reader of the rows needs.
 
@@ -102,9 +110,45 @@ class UploadOptions(
             accept=frozenset(self.accept),
             accept_rows={(a.sheet, a.row): frozenset(a.codes) for a in self.accept_rows},
             grid=self.grid,
+            max_radius_m=max_radius_m,
             countries=frozenset(self.countries if self.countries is not None else countries),
         )
+
+    def faults(self) -> list[FieldError]:
+        """What names something that there is not: columns, grids, countries."""
+        found = []
+        if self.grid is not None and not is_grid(self.grid):
+            message = f"'{self.grid}' is no grid in metres. Write it like EPSG:5174."
+            found.append(FieldError(pointer="/grid", code="unknown_grid", message=message))
+        for n, code in enumerate(self.countries or ()):
+            if code not in known_countries():
+                message = f"'{code}' is no country code of ISO 3166, such as KR."
+                found.append(
+                    FieldError(pointer=f"/countries/{n}", code="unknown_country", message=message)
+                )
+        mappings = {"/mapping": self.mapping}
+        mappings |= {f"/sheet_mappings/{_escaped(name)}": m for name, m in self.sheet_mappings.items()}
+        return found + [fault for at, mapping in mappings.items() for fault in _unknown(at, mapping)]
 
     def maps(self, sheet: str | None) -> bool:
         """Whether the user says how the headings of a sheet are meant."""
         return bool(self.mapping) or sheet in self.sheet_mappings
+
+
+def _escaped(step: str) -> str:
+    """A step of a JSON pointer (RFC 6901)."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+def _unknown(at: str, mapping: Mapping) -> list[FieldError]:
+    """The headings that are mapped to columns which there are not."""
+    known = ", ".join(BY_NAME)
+    return [
+        FieldError(
+            pointer=f"{at}/{_escaped(heading)}",
+            code="unknown_column",
+            message=f"There is no column '{column}'. Columns are: {known}.",
+        )
+        for heading, column in mapping.items()
+        if column is not None and column not in BY_NAME
+    ]

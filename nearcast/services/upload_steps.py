@@ -90,7 +90,9 @@ def _read(job: Job) -> tuple[list[ReadFences], dict[str, Any]]:
     remembered = _remembered(job, file.tables, options)
     read = read_sheets(
         file.tables,
-        options=options.of_rows(countries=_countries(job), remembered=remembered),
+        options=options.of_rows(
+            countries=_countries(job), remembered=remembered, max_radius_m=job.max_radius_m
+        ),
         progress=lambda done, total: job.say("rows", 0.3 + 0.45 * done / max(total, 1)),
     )
     sources = {

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from geo.errors import NearcastError
+from geo.fences.limits import MAX_RADIUS_M
 from geo.fences.refusals import ShapeRefused
 from geo.sheets.problems import SheetRefused
 from nearcast.services import upload_steps
@@ -31,6 +32,7 @@ def work_off(
     clock: Clock,
     *,
     only: int | None = None,
+    max_radius_m: float = MAX_RADIUS_M,
     told: Told | None = None,
     ended: Ended | None = None,
 ) -> int:
@@ -38,6 +40,7 @@ def work_off(
 
     Args:
         only: this upload alone.
+        max_radius_m: the largest radius that is taken (product F1).
         told, ended: hear of progress, and of each step's end.
     """
     holder = f"{os.getpid()}-{threading.get_ident()}-{time.time_ns()}"
@@ -46,7 +49,14 @@ def work_off(
         row = in_transaction(engine, lambda conn: _lease(conn, holder, only))
         if row is None:
             return steps
-        job = Job(engine=engine, clock=clock, row=row, holder=holder, told=told)
+        job = Job(
+            engine=engine,
+            clock=clock,
+            row=row,
+            holder=holder,
+            max_radius_m=max_radius_m,
+            told=told,
+        )
         began_s = time.monotonic()
         with kept_alive(job), _unswept():
             error = _step(job)

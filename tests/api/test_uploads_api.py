@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from werkzeug.http import parse_options_header
 from werkzeug.test import TestResponse
 
 from api.routes.uploads import MAX_BODY_BYTES
-from api.wiring import House
-from tests.doors import make_key
+from api.wiring import EXTENSION, House
+from tests.doors import make_key, staying_here
 from tests.server import Server
 
 CSV = "지점명,매장코드,위도,경도\n강남점,S1,37.4979,127.0276\n뒤바뀐점,S2,127.0276,37.4979\n"
@@ -154,6 +155,10 @@ def test_u3_options_as_json_map_headings(client: FlaskClient) -> None:
         ('{"countries": ["kr"]}', "/options/countries/0"),
         ('{"heading_row": -1}', "/options/heading_row"),
         ('{"accept_rows": [{"row": 2, "codes": []}]}', "/options/accept_rows/0/codes"),
+        ('{"grid": "EPSG:4326"}', "/grid"),
+        ('{"mapping": {"가/게": "nmae"}}', "/mapping/가~1게"),
+        ('{"sheet_mappings": {"1": {"가게": "이름"}}}', "/sheet_mappings/1/가게"),
+        ('{"countries": ["KR", "ZZ"]}', "/countries/1"),
     ],
 )
 def test_odd_options_are_refused_with_their_place(
@@ -333,3 +338,14 @@ def test_a_real_server_works_uploads_off_in_a_process_aside(house: House, tmp_pa
         assert http.get("/v1/fences").json()["total"] == 1
         large = http.get(f"/v1/uploads/{upload_id}/report.xlsx")
         assert large.status_code == 200
+
+
+def test_f1_the_settings_largest_radius_holds_for_uploads(
+    house: House, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet = "지점명,위도,경도,반경\n강남점,37.4979,127.0276,60km\n역삼점,37.5,127.03,40km\n"
+    assert got(client, sent(client, sheet))["counts"]["new"] == 1
+    settings = replace(house.settings, max_radius_m=100_000.0)
+    wide = staying_here(replace(house, settings=settings))
+    monkeypatch.setitem(client.application.extensions, EXTENSION, wide)
+    assert got(client, sent(client, sheet))["counts"]["new"] == 2
