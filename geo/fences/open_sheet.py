@@ -15,6 +15,7 @@ from geo.fences.degrees import Degrees
 from geo.fences.evidence import Unit, unit_of
 from geo.fences.grids import Floats
 from geo.fences.limits import MIN_RADIUS_M
+from geo.fences.outlines import is_ring_around
 from geo.fences.reading import ReadOptions
 from geo.sheets.headings import Headings, find_headings
 from geo.sheets.problems import CellRefused
@@ -45,6 +46,8 @@ class OpenSheet:
         self.cells = clean_columns(table, headings, COLUMNS)
         self.named_by = "name" if "name" in headings.places else "store"
         self._max_radius_m = max_radius_m
+        if table.kind == "features":
+            self._leave_drawn_circles()
         self._points = self._take_points()
 
     def __len__(self) -> int:
@@ -133,6 +136,19 @@ class OpenSheet:
         place = self.headings.places.get(name)
         row = self.row(index)
         return row[place] if place is not None and place < len(row) else None
+
+    def _leave_drawn_circles(self) -> None:
+        """A feature with a centre, a radius and the ring that is drawn around them is that circle: so
+        our own GeoJSON comes back."""
+        outlines, columns = self.cells.get("polygon"), ("lat", "lng", "radius_m")
+        if outlines is None or not self.cells.keys() >= set(columns):
+            return
+        lat, lng, radius_m = (numbers_of(self.column(name)) for name in columns)
+        whole = np.isfinite(lat) & np.isfinite(lng) & np.isfinite(radius_m)
+        for index in np.flatnonzero(whole).tolist():
+            text = outlines.values[index]
+            if text is not None and is_ring_around(text, lon=lng[index], lat=lat[index]):
+                outlines.values[index] = None
 
     def _take_points(self) -> frozenset[int]:
         """Points out of the polygon column into those of latitude and longitude."""

@@ -22,8 +22,12 @@ from geo.fences.shapes import (
     representative_point,
     to_wkt,
 )
+from geo.measure import distance_m
 from geo.sheets.problems import CellRefused
 
+_LEAST_RING = 16  # fewer vertices are a polygon that somebody meant
+_ROUND = 1e-3  # share of the radius by which a drawn rim may be off
+_MOSTLY = 0.8
 _WKT_START = re.compile(r"\s*(?:SRID=\d+;\s*)?[A-Za-z]{4,}")
 
 
@@ -51,3 +55,21 @@ def outline_outside(shape: PolygonShape, seen: Evidence) -> CellRefused | None:
         except ShapeRefused:  # it is none, so there is nothing to propose
             swapped = None
     return outline_outside_countries(lat, lon, seen, swapped=swapped)
+
+
+def is_ring_around(wkt: str, *, lon: float, lat: float) -> bool:
+    """Whether an outline is a drawing of a circle around a place.
+
+    Most of its vertices are equally far away; none is further, and what is nearer are corners at the
+    antimeridian or a pole. False for what is no place or no outline.
+    """
+    geometry = shapely.from_wkt(wkt, on_invalid="ignore")
+    places = shapely.get_coordinates(geometry)
+    if len(places) < _LEAST_RING or not (abs(lat) <= 90 and np.isfinite(places).all()):
+        return False
+    if np.abs(places[:, 1]).max() > 90:
+        return False
+    away_m = distance_m(lon1=lon, lat1=lat, lon2=places[:, 0], lat2=places[:, 1])
+    radius_m = away_m.max()
+    on_rim = away_m > radius_m * (1 - _ROUND)
+    return bool(on_rim.mean() > _MOSTLY)

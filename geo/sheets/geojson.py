@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from geo.sheets.cells import join_list
 from geo.sheets.features import Layer, Nested, Shape, broken, check_size, merged
 from geo.sheets.problems import SheetRefused
 from geo.sheets.table import Broken, Cell, SheetLimits
@@ -128,7 +129,8 @@ def _property(feature: Any, field: str) -> Cell:
 
 
 def as_cell(value: Any) -> Cell:
-    """A property as a cell: numbers, text and truth as they are, lists and objects as JSON text."""
+    """A property as a cell: numbers, text and truth as they are, a list of texts as one writes it in a
+    sheet, other lists and objects as JSON text."""
     match value:
         case None | bool():
             return value
@@ -138,6 +140,8 @@ def as_cell(value: Any) -> Cell:
             return None if math.isnan(value) else value if math.isfinite(value) else repr(value)
         case int():
             return value if abs(value) < _MAX_INT else str(value)[:400]
+        case list() if value and all(isinstance(item, str) for item in value):
+            return clean(join_list(value))
         case _:
             return clean(json.dumps(value, ensure_ascii=False))
 

@@ -281,10 +281,25 @@ def test_u6_a_groups_export_uploads_again_with_nothing_changed(
 def test_a_groups_geojson_uploads_again_with_nothing_changed(client: FlaskClient) -> None:
     did(client, sent(client, options='{"accept": ["swapped"]}'), "apply")
     (group,) = client.get("/v1/fence-groups").json["items"]
+    ring = [[127, 37], [127.01, 37], [127.01, 37.01], [127, 37]]
+    across = [[179.99, 10], [-179.99, 10], [-179.99, 10.02], [179.99, 10.02], [179.99, 10]]
+    for fence in (
+        {"name": "다각", "geometry": {"type": "Polygon", "coordinates": [ring]}, "tags": ["a", "b, c"]},
+        {"name": "날짜선", "geometry": {"type": "Polygon", "coordinates": [across]}},
+        {"name": "날짜선 원", "lat": -16.5, "lng": 179.999, "radius_m": 5_000},
+        {"name": "극", "lat": 89.99, "lng": 10, "radius_m": 20_000, "metadata": {"memo": "북극"}},
+        {"name": "그냥 원", "lat": 60, "lng": 25, "radius_m": 50_000, "brand": "x"},
+    ):
+        made = client.post("/v1/fences", json=fence)
+        members = {"fence_ids": [made.json["id"]]}
+        client.post(f"/v1/fence-groups/{group['id']}/members", json=members)
     answer = client.get(f"/v1/fence-groups/{group['id']}/export.geojson")
     assert answer.json["type"] == "FeatureCollection"
-    assert {f["properties"]["radius_m"] for f in answer.json["features"]} == {100.0}
+    radii = {f["properties"].get("radius_m") for f in answer.json["features"]}
+    assert radii == {100.0, 5_000.0, 20_000.0, 50_000.0, None}
     assert client.get(f"/v1/fence-groups/{group['id']}/export.pdf").status_code == 404
+    again = got(client, sent(client, answer.data, "x.geojson"))
+    assert again["counts"] == {"new": 0, "changed": 0, "same": 7, "refused": 0, "missing": 0}
 
 
 def test_a_repeated_key_makes_one_upload(client: FlaskClient) -> None:

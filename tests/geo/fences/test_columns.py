@@ -27,7 +27,7 @@ from geo.fences.fence import CircleShape, Fence, PolygonShape, Shape
 from geo.fences.identity import review_fences
 from geo.fences.limits import MAX_VERTICES
 from geo.fences.refusals import MESSAGES, Note, ShapeRefused
-from geo.fences.shapes import read_form, read_text, read_wkt, to_wkt
+from geo.fences.shapes import read_form, read_text, read_wkt, to_geojson, to_wkt
 from geo.sheets.changes import RowState
 from geo.sheets.headings import heading_key
 from geo.sheets.problems import Problem
@@ -496,3 +496,22 @@ def test_no_sheet_raises(rows: list[list[Cell]]) -> None:
     assert taken | set(found.refused) == filled
     assert taken & set(found.refused) == set()
     assert {p.row for p in found.problems} == set(found.refused)
+
+
+@pytest.mark.parametrize(
+    ("place", "radius_m"), [((127.0, 37.5), 500.0), ((179.99, 0.0), 50_000.0), ((0.0, 89.9), 50_000.0)]
+)
+@pytest.mark.parametrize("said_m", [500.0, 800.0])
+def test_a_feature_with_the_ring_that_is_drawn_around_its_centre_is_a_circle(place, radius_m, said_m):
+    lon, lat = place
+    drawn = shapely.geometry.shape(to_geojson(CircleShape(lon=lon, lat=lat, radius_m=radius_m)))
+    heads = ["name", "lat", "lng", "radius_m", "geometry"]
+    rows = [heads, ["a", lat, lon, said_m, drawn.wkt], ["b", lat, lon, said_m, drawn.envelope.wkt]]
+    table = Table(sheet="x", rows=rows, first_row=0, kind="features")
+    (read,) = read_sheets([table])
+    found = dict(read.fences)
+    assert found[1].shape == CircleShape(lon=lon, lat=lat, radius_m=said_m), "the number is what counts"
+    assert 2 not in found or isinstance(found[2].shape, PolygonShape), "a box is no drawn circle"
+    sheet = Table(sheet="x", rows=rows)
+    (as_sheet,) = read_sheets([sheet])
+    assert all(isinstance(fence.shape, PolygonShape) for _, fence in as_sheet.fences)
