@@ -20,7 +20,7 @@ from nearcast.services.clocks import Clock
 from nearcast.services.upload_job import LEASE_MS, Job, Told, kept_alive, wall_ms
 from nearcast.services.upload_steps import ChangedSinceCheck
 from nearcast.store import uploads
-from nearcast.store.engine import in_transaction, reading
+from nearcast.store.engine import in_transaction, passes, reading
 from nearcast.store.uploads import LeaseLost, UploadState
 
 #: upload's serial, the state that was worked on, seconds, what went wrong
@@ -101,9 +101,9 @@ def _step(job: Job) -> Exception | None:
         work(job)
     except LeaseLost as error:
         return error
-    except sa.exc.SQLAlchemyError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the border of a job: a fault of ours ends it, once
+    except Exception as error:  # the border of a job: a fault of ours ends it, once
+        if passes(error):
+            raise
         stale = isinstance(error, ChangedSinceCheck)
         return _failed(job, UploadState.CHECKING if stale else back_to, error)
     return None

@@ -56,5 +56,5 @@ def _copy(conn: sa.Connection, statement: str, values: Sequence[tuple[Any, ...]]
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for row in values:
                 copy.write_row(row)
-    except psycopg.IntegrityError as error:  # another writer's row: in_transaction begins again
-        raise sa.exc.IntegrityError(statement, None, error) from error
+    except psycopg.Error as error:  # as SQLAlchemy raises it: in_transaction knows what to do
+        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error) from error

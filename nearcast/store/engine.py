@@ -26,6 +26,8 @@ Row = Mapping[str, Any]
 ATTEMPTS = 20
 BUSY_TIMEOUT_MS = 15_000
 _RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "23505"})
+#: classes of SQLSTATE that time mends: connection, rollback, resources, locks, operators, the system
+_PASSING_SQLSTATES = ("08", "40", "53", "55", "57", "58")
 
 
 def json_text(value: Any) -> str:
@@ -133,6 +135,20 @@ def _may_retry(error: Exception) -> bool:
     if isinstance(origin, sqlite3.OperationalError):
         return origin.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(origin, "sqlstate", None) in _RETRYABLE_SQLSTATES
+
+
+def passes(error: BaseException) -> bool:
+    """Whether a fault of the database may be over in a while: it is away, busy or full.
+
+    Others, such as a text too long for an index, come again however often the verb is taken.
+    """
+    if not isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)):
+        return isinstance(error, sa.exc.TimeoutError)  # no connection was free
+    origin = error.orig
+    if isinstance(origin, sqlite3.Error):
+        return getattr(origin, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # wrong SQL
+    state = getattr(origin, "sqlstate", None)  # None: the server did not answer
+    return state is None or state.startswith(_PASSING_SQLSTATES)
 
 
 def among(
