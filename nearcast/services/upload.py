@@ -214,8 +214,9 @@ def review_undo(conn: sa.Connection, upload_id: int, *, workspace_id: int) -> Un
         ],
         groups=[
             (group, campaign["id"], campaign["name"])
-            for group in sorted(groups.names_of(conn, delete))
-            for campaign in campaigns.using_group(conn, workspace_id=workspace_id, group=group)
+            for group, campaign in campaigns.using_groups(
+                conn, workspace_id=workspace_id, groups=groups.names_of(conn, delete)
+            )
         ],
     )
 

@@ -31,7 +31,7 @@ from nearcast.services.upload_job import Job
 from nearcast.services.upload_lines import Done, Line
 from nearcast.services.upload_options import UploadOptions
 from nearcast.services.upload_report import report_of
-from nearcast.store import fences, groups, uploads, workspaces
+from nearcast.store import campaigns, fences, groups, uploads, workspaces
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.fences import StoredFence
 from nearcast.store.sandbox import read_file
@@ -195,7 +195,10 @@ def apply(job: Job) -> None:
             job.say("preparing", 0.25 + 0.25 * n / len(plan.saved))
     job.say("saving", 0.5)
 
+    job.look_at_clock()
+
     def verb(conn: sa.Connection) -> None:
+        workspaces.hold(conn, job.workspace_id)  # what is compared here is what is written over
         marks = fences.marks_meant(
             conn,
             workspace_id=job.workspace_id,
@@ -245,7 +248,7 @@ def _write(conn: sa.Connection, job: Job, plan: _Plan, areas: Sequence[float]) -
     saved = save_fences(
         conn,
         [
-            Wanted(fence=fence, area_km2=area, before=before.get(fence_id))
+            Wanted(fence=fence, area_km2=area, before=before[fence_id] if fence_id else None)
             for (fence_id, _, fence), area in zip(plan.saved, areas, strict=True)
         ],
         workspace_id=job.workspace_id,
@@ -297,8 +300,10 @@ def undo(job: Job) -> None:
     """Bring back what was there before: all or nothing."""
     job.say("undoing", 0.1)
     leave_edited = bool(job.row["report"].get("leave_edited"))
+    job.look_at_clock()
 
     def verb(conn: sa.Connection) -> None:
+        workspaces.hold(conn, job.workspace_id)
         review = upload.review_undo(conn, job.id, workspace_id=job.workspace_id)
         upload.refuse_undo(review, leave_edited=leave_edited)
         done = upload_lines.done(conn, job.id)
@@ -349,9 +354,7 @@ def _bring_back(conn: sa.Connection, job: Job, review: upload.UndoReview) -> Non
 
 
 def _drop_empty_groups(conn: sa.Connection, job: Job) -> None:
-    """Groups that came with the upload go with it, unless somebody put fences into them."""
-    groups.delete_empty(
-        conn,
-        workspace_id=job.workspace_id,
-        names=job.row["report"]["groups_made"],
-    )
+    """Groups that came with the upload go with it, unless somebody uses them: fences, or campaigns."""
+    made = set(job.row["report"]["groups_made"])
+    used = {name for name, _ in campaigns.using_groups(conn, workspace_id=job.workspace_id, groups=made)}
+    groups.delete_empty(conn, workspace_id=job.workspace_id, names=sorted(made - used))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
@@ -154,10 +154,24 @@ def using_fences(
 
 def using_group(conn: sa.Connection, *, workspace_id: int, group: str) -> list[sa.RowMapping]:
     """The campaigns of a workspace in test, on standby, running or paused that name a group."""
+    return [row for _, row in using_groups(conn, workspace_id=workspace_id, groups=[group])]
+
+
+def using_groups(
+    conn: sa.Connection, *, workspace_id: int, groups: Collection[str]
+) -> list[tuple[str, sa.RowMapping]]:
+    """(group, campaign) for each of the groups that `using_group` finds a campaign for, by group."""
+    if not groups:
+        return []
     own = set(conn.execute(sa.select(app.c.id).where(app.c.workspace_id == workspace_id)).scalars())
-    return [
-        row for row in _alive(conn) if row["app_id"] in own and group in targeting_of(row["body"]).groups
+    wanted = set(groups)
+    found = [
+        (group, row)
+        for row in _alive(conn)
+        if row["app_id"] in own
+        for group in wanted.intersection(targeting_of(row["body"]).groups)
     ]
+    return sorted(found, key=lambda pair: (pair[0], pair[1]["id"]))
 
 
 def using_webhook(conn: sa.Connection, webhook_id: int) -> list[sa.RowMapping]:

@@ -250,12 +250,16 @@ def owners_of(conn: sa.Connection, *, workspace_id: int, external_ids: Sequence[
 
 def at_versions(conn: sa.Connection, wanted: Sequence[tuple[int, int]]) -> dict[int, Fence]:
     """Serial → the fence as it was in a version, for pairs of serial and version."""
-    query = sa.select(fence_version).where(
-        among(conn, fence_version.c.fence_id, [fence_id for fence_id, _ in wanted])
-    )
-    pairs = set(wanted)
-    rows = [row for row in conn.execute(query).mappings() if (row["fence_id"], row["version"]) in pairs]
-    return {found.fence_id: found.fence for found in _decode_versions(rows)}
+    by_version: dict[int, list[int]] = {}
+    for fence_id, version in wanted:
+        by_version.setdefault(version, []).append(fence_id)
+    found: dict[int, Fence] = {}
+    for version, fence_ids in by_version.items():
+        of_these = among(conn, fence_version.c.fence_id, fence_ids)
+        query = sa.select(fence_version).where(of_these, fence_version.c.version == version)
+        rows = conn.execute(query).mappings().all()
+        found |= {old.fence_id: old.fence for old in _decode_versions(rows)}
+    return {fence_id: found[fence_id] for fence_id, _ in wanted}
 
 
 def revive(conn: sa.Connection, fence_ids: Sequence[int]) -> None:

@@ -65,6 +65,15 @@ def bump(conn: sa.Connection, workspace_id: int) -> None:
     )
 
 
+def hold(conn: sa.Connection, workspace_id: int) -> None:
+    """Keep other edits of the workspace from being committed until the transaction ends.
+
+    Every edit bumps its version, so it waits here; rows that only refer to the workspace do not.
+    """
+    query = sa.select(workspace.c.id).where(workspace.c.id == workspace_id)
+    conn.execute(query.with_for_update(key_share=True))  # SQLite's one writer is alone anyway
+
+
 def apps_of(conn: sa.Connection, workspace_id: int) -> dict[str, int]:
     """Bundle id → serial of a workspace's apps, the oldest first."""
     query = sa.select(app.c.bundle_id, app.c.id).where(app.c.workspace_id == workspace_id)
