@@ -28,6 +28,8 @@ from nearcast.store.fences import StoredFence
 
 MAX_METADATA_KEYS = 16  # product F5
 MAX_NAME = 200
+MAX_EXTERNAL_ID = 128
+_SHOWN_NAME = 40
 _SLICE = 5_000  # fences whose rows are held in memory at once
 
 
@@ -234,8 +236,15 @@ def _check(conn: sa.Connection, wanted: Sequence[Wanted], workspace_id: int, pla
 
 def _faults(fence: Fence) -> list[FieldError]:
     found = []
+    of = f"'{fence.name[:_SHOWN_NAME]}'"  # of many fences saved at once, this one
+    if fence.external_id is not None and len(fence.external_id) > MAX_EXTERNAL_ID:
+        message = f"The external_id of {of} has more than {MAX_EXTERNAL_ID} characters."
+        found.append(FieldError(pointer="/external_id", code="too_long", message=message))
+    if any(len(group) > MAX_NAME for group in fence.groups):
+        message = f"A group of {of} has a name of more than {MAX_NAME} characters."
+        found.append(FieldError(pointer="/groups", code="too_long", message=message))
     if not fence.name.strip() or len(fence.name) > MAX_NAME:
-        message = f"A fence needs a name of 1 to {MAX_NAME} characters."
+        message = f"A fence needs a name of 1 to {MAX_NAME} characters; one has {of}."
         found.append(FieldError(pointer="/name", code="name_length", message=message))
     if len(fence.metadata) > MAX_METADATA_KEYS:
         message = f"metadata has {len(fence.metadata)} keys; at most {MAX_METADATA_KEYS} are kept."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from geo.fences.column_list import BY_NAME
 from geo.fences.countries import known_countries
 from geo.fences.grids import is_grid
 from geo.fences.reading import FenceDefaults, ReadOptions
+from geo.sheets.cells import as_text
 from geo.sheets.table import FileOptions
 from nearcast.services.errors import FieldError
 
@@ -97,26 +99,37 @@ class UploadOptions(
         return ReadOptions(
             defaults=FenceDefaults(
                 radius_m=self.radius_m,
-                group=self.group,
-                brand=self.brand,
-                category=self.category,
-                store=self.store,
-                tags=self.tags,
+                group=as_text(self.group),
+                brand=as_text(self.brand),
+                category=as_text(self.category),
+                store=as_text(self.store),
+                tags=tuple(text for tag in self.tags if (text := as_text(tag))),
             ),
             mapping=self.mapping or remembered.get(None, {}),
             sheet_mappings=by_sheet | self.sheet_mappings,
             heading_row=self.heading_row,
             heading_rows=self.heading_rows,
             accept=frozenset(self.accept),
-            accept_rows={(a.sheet, a.row): frozenset(a.codes) for a in self.accept_rows},
+            accept_rows=self._accepted_by_row(),
             grid=self.grid,
             max_radius_m=max_radius_m,
             countries=frozenset(self.countries if self.countries is not None else countries),
         )
 
+    def _accepted_by_row(self) -> dict[tuple[str | None, int], frozenset[str]]:
+        """(sheet, row) → codes; a row that is named several times takes all of them."""
+        found: dict[tuple[str | None, int], frozenset[str]] = {}
+        for accepted in self.accept_rows:
+            place = (accepted.sheet, accepted.row)
+            found[place] = found.get(place, frozenset()).union(accepted.codes)
+        return found
+
     def faults(self) -> list[FieldError]:
-        """What names something that there is not: columns, grids, countries."""
+        """What names a column, grid or country that there is not; a radius that is no number."""
         found = []
+        if self.radius_m is not None and not math.isfinite(self.radius_m):
+            message = "radius_m must be a number of metres."
+            found.append(FieldError(pointer="/radius_m", code="not_a_number", message=message))
         if self.grid is not None and not is_grid(self.grid):
             message = f"'{self.grid}' is no grid in metres. Write it like EPSG:5174."
             found.append(FieldError(pointer="/grid", code="unknown_grid", message=message))
