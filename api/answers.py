@@ -156,6 +156,7 @@ def encode(model: BaseModel | None) -> bytes:
 def file_answer(data: bytes, mimetype: str, name: str) -> Response:
     """A file to be saved under a name, which may hold letters of any script (RFC 6266)."""
     answer = Response(data, mimetype=mimetype)
+    name = "".join(c if c.isprintable() and c not in "/\\" else " " for c in name)  # no line ends
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer
 

@@ -218,8 +218,8 @@ class UploadErrorOut(Out):
     message: str
 
 
-class UploadOut(Out):
-    """An upload: where it stands, and what it would do or did."""
+class UploadBriefOut(Out):
+    """An upload in a list: where it stands."""
 
     id: str
     kind: str
@@ -232,8 +232,6 @@ class UploadOut(Out):
     ]
     progress: Annotated[float, Field(description="share of the present step, 0 to 1")]
     counts: Annotated[dict[RowState, int], Field(description="lines by state")]
-    options: OptionsIn
-    report: UploadReportOut
     error: UploadErrorOut | None
     created_at: str
     updated_at: str
@@ -241,10 +239,17 @@ class UploadOut(Out):
     undone_at: str | None
 
 
-class UploadsOut(Out):
-    """A page of uploads."""
+class UploadOut(UploadBriefOut):
+    """An upload: where it stands, and what it would do or did."""
 
-    items: list[UploadOut]
+    options: OptionsIn
+    report: UploadReportOut
+
+
+class UploadsOut(Out):
+    """A page of uploads; each by itself says more."""
+
+    items: list[UploadBriefOut]
     total: int
     next_cursor: str | None
 
@@ -336,24 +341,39 @@ class UndoOut(Out):
 
 def upload_out(row: sa.RowMapping, lang: str) -> UploadOut:
     """An upload as the API shows it."""
-    error, report = row["error"], row["report"]
     return UploadOut(
-        id=public("upl", row["id"]),
-        kind=row["kind"],
-        file_name=row["file_name"],
-        file_bytes=row["file_bytes"],
-        state=row["state"],
-        stage=row["stage"],
-        progress=row["progress"],
-        counts=row["counts"],
-        options=OptionsIn(**row["options"]),
-        report=_report(report, lang),
-        error=UploadErrorOut(code=error["code"], message=error[lang]) if error else None,
-        created_at=rfc3339(row["created_ms"]),
-        updated_at=rfc3339(row["updated_ms"]),
-        applied_at=_at(row["applied_ms"]),
-        undone_at=_at(row["undone_ms"]),
+        **_brief(row, lang), options=_options(row["options"]), report=_report(row["report"], lang)
     )
+
+
+def upload_brief_out(row: sa.RowMapping, lang: str) -> UploadBriefOut:
+    """An upload as a list shows it."""
+    return UploadBriefOut(**_brief(row, lang))
+
+
+def _brief(row: sa.RowMapping, lang: str) -> dict[str, Any]:
+    error = row["error"]
+    return {
+        "id": public("upl", row["id"]),
+        "kind": row["kind"],
+        "file_name": row["file_name"],
+        "file_bytes": row["file_bytes"],
+        "state": row["state"],
+        "stage": row["stage"],
+        "progress": row["progress"],
+        "counts": row["counts"],
+        "error": UploadErrorOut(code=error["code"], message=error[lang]) if error else None,
+        "created_at": rfc3339(row["created_ms"]),
+        "updated_at": rfc3339(row["updated_ms"]),
+        "applied_at": _at(row["applied_ms"]),
+        "undone_at": _at(row["undone_ms"]),
+    }
+
+
+def _options(kept: dict[str, Any]) -> OptionsIn:
+    """Options as they were kept; those from the command line know no bounds, and none are asked here."""
+    rows = [RowAcceptIn.model_construct(**accepted) for accepted in kept.get("accept_rows", ())]
+    return OptionsIn.model_construct(**kept | {"accept_rows": rows})
 
 
 def _at(at_ms: int | None) -> str | None:

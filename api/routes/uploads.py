@@ -12,7 +12,7 @@ from flask import Response, g, request
 from pydantic import ValidationError
 from werkzeug.datastructures import FileStorage
 
-from api.answers import Lang, Page, after, answered, cursor_to, decode, file_answer, page_of
+from api.answers import Lang, Page, after, answered, cursor_to, decode, file_answer
 from api.auth import needs, principal
 from api.problems import BodyTooLarge, language
 from api.routes.actors import author
@@ -27,6 +27,7 @@ from api.routes.upload_bodies import (
     UploadsOut,
     row_out,
     undo_out,
+    upload_brief_out,
     upload_out,
 )
 from api.validation import invalid
@@ -99,10 +100,18 @@ def _options(form: UploadIn) -> OptionsIn:
 def list_uploads(query: Page) -> UploadsOut:
     """The uploads, the oldest first"""
     workspace_id = principal().workspace_id
-    rows = reading(house().engine, lambda conn: uploads.listed(conn, workspace_id))
-    page, total, cursor = page_of(rows, query)
-    lang = language()
-    return UploadsOut(items=[upload_out(r, lang) for r in page], total=total, next_cursor=cursor)
+    rows, total = reading(
+        house().engine,
+        lambda conn: uploads.listed(
+            conn,
+            workspace_id=workspace_id,
+            after_id=after(query.cursor),
+            limit=query.limit + 1,  # one more shows whether the list goes on
+        ),
+    )
+    page, lang = rows[: query.limit], language()
+    cursor = cursor_to(page[-1]["id"] if len(rows) > len(page) else None)
+    return UploadsOut(items=[upload_brief_out(r, lang) for r in page], total=total, next_cursor=cursor)
 
 
 @bp.get("/uploads/template.xlsx")

@@ -6,6 +6,7 @@ process begins that step anew: every step ends in one transaction, so nothing is
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -14,11 +15,13 @@ import sqlalchemy as sa
 
 from geo.errors import NearcastError
 from nearcast.store.bulk import insert_many
-from nearcast.store.engine import locked, upsert
+from nearcast.store.engine import among, locked, upsert
 from nearcast.store.tables import heading_mapping, upload, upload_file, upload_part
 
 #: lines a part: a page of a list opens one or two of them
 PART_LINES = 500
+#: longer ones are kept by their digest
+_LONGEST_SIGNATURE = 500
 
 
 class UploadState(StrEnum):
@@ -85,10 +88,18 @@ def get(
     return conn.execute(locked(conn, query) if lock else query).mappings().first()
 
 
-def listed(conn: sa.Connection, workspace_id: int) -> list[sa.RowMapping]:
-    """The uploads of a workspace, the oldest first."""
-    query = sa.select(upload).where(upload.c.workspace_id == workspace_id)
-    return list(conn.execute(query.order_by(upload.c.id)).mappings())
+def listed(
+    conn: sa.Connection, *, workspace_id: int, after_id: int, limit: int
+) -> tuple[list[sa.RowMapping], int]:
+    """A page of uploads, the oldest first, and how many there are in all.
+
+    Without `options` and `report`, which may be megabytes each.
+    """
+    own = upload.c.workspace_id == workspace_id
+    brief = [column for column in upload.c if column.name not in ("options", "report")]
+    page = sa.select(*brief).where(own, upload.c.id > after_id).order_by(upload.c.id).limit(limit)
+    total = conn.execute(sa.select(sa.func.count()).select_from(upload).where(own)).scalar_one()
+    return list(conn.execute(page).mappings()), total
 
 
 def file_of(conn: sa.Connection, upload_id: int) -> bytes | None:
@@ -221,7 +232,7 @@ def remember_mapping(
     now_ms: int,
 ) -> None:
     """Keep how these headings were mapped."""
-    key = {"workspace_id": workspace_id, "kind": kind, "signature": signature}
+    key = {"workspace_id": workspace_id, "kind": kind, "signature": _key(signature)}
     upsert(conn, heading_mapping, [key | {"mapping": dict(mapping), "used_ms": now_ms}])
 
 
@@ -229,9 +240,17 @@ def mappings(
     conn: sa.Connection, *, workspace_id: int, kind: str, signatures: Sequence[str]
 ) -> dict[str, dict[str, str | None]]:
     """Signature → mapping, of those that were mapped before."""
+    by_key = {_key(signature): signature for signature in signatures}
     query = sa.select(heading_mapping.c.signature, heading_mapping.c.mapping).where(
         heading_mapping.c.workspace_id == workspace_id,
         heading_mapping.c.kind == kind,
-        heading_mapping.c.signature.in_(list(signatures)),
+        among(conn, heading_mapping.c.signature, list(by_key)),
     )
-    return {row.signature: row.mapping for row in conn.execute(query)}
+    return {by_key[row.signature]: row.mapping for row in conn.execute(query)}
+
+
+def _key(signature: str) -> str:
+    """A signature as it is kept: many long headings are more than an index of PostgreSQL holds."""
+    if len(signature) <= _LONGEST_SIGNATURE:
+        return signature
+    return "sha256:" + hashlib.sha256(signature.encode()).hexdigest()
