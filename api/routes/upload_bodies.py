@@ -147,7 +147,10 @@ class UploadSheetOut(Out):
     mapping: Annotated[dict[str, str], Field(description="column → heading")]
     mapping_source: Literal["found", "given", "remembered"]
     unknown_headings: list[str]
-    samples: dict[str, list[str]]
+    samples: Annotated[
+        dict[str, list[str]],
+        Field(description="heading → up to three values; of many long ones, those of the first sheets"),
+    ]
     title_rows: list[int]
     hidden: bool
     hidden_columns: list[str]

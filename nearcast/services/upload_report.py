@@ -9,9 +9,14 @@ from typing import Any
 from geo.fences.reading import ReadFences
 from geo.sheets.problems import Problem
 from geo.sheets.table import ReadFile, Table
+from nearcast.store import uploads
 
 #: rows that are named with each kind of problem; all of them are in the list of rows
 _ROWS_NAMED = 20
+#: of a heading; longer ones cannot be named in a mapping
+_HEADING_CHARS = 1_000
+#: of all sheets' headings and samples together: a report is read often
+_SAMPLE_CHARS = 1 << 20
 
 
 def report_of(
@@ -23,16 +28,32 @@ def report_of(
         sources: sheet → where its mapping is from: `given`, `remembered` or `found`.
     """
     tables = {table.sheet: table for table in file.tables}
+    sheets = [_sheet(s, tables[s.sheet], sources.get(s.sheet, "found")) for s in read]
     return {
         "file_sheets": [
             {"name": s.name, "hidden": s.hidden, "rows": s.rows, "taken": s.taken} for s in file.sheets
         ],
-        "sheets": [_sheet(s, tables[s.sheet], sources.get(s.sheet, "found")) for s in read],
+        "sheets": _bounded(sheets),
         "problems": problem_kinds([problem for s in read for problem in s.problems]),
         "notes": dict(Counter(note.code for s in read for _, note in s.notes)),
         "mended": _summed(s.mended for s in read),
         "grids": _grids(read),
     }
+
+
+def _bounded(sheets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sheets, the later ones without samples where those of the earlier ones are many already."""
+    left = _SAMPLE_CHARS
+    for sheet in sheets:
+        left -= sum(len(heading) + sum(map(len, found)) for heading, found in sheet["samples"].items())
+        left -= sum(map(len, sheet["unknown_headings"]))
+        if left < 0:
+            sheet |= {"samples": {}, "unknown_headings": []}
+    return sheets
+
+
+def _cut(heading: str) -> str:
+    return heading if len(heading) <= _HEADING_CHARS else heading[: _HEADING_CHARS - 1] + "…"
 
 
 def _sheet(read: ReadFences, table: Table, source: str) -> dict[str, Any]:
@@ -43,14 +64,14 @@ def _sheet(read: ReadFences, table: Table, source: str) -> dict[str, Any]:
         "delimiter": table.delimiter,
         "crs": table.crs,
         "heading_row": read.heading_row,
-        "mapping": dict(read.mapping),
+        "mapping": {column: _cut(heading) for column, heading in read.mapping.items()},
         "mapping_source": source,
-        "signature": read.headings.signature if read.headings else None,
-        "unknown_headings": list(read.unknown_headings),
-        "samples": {heading: list(values) for heading, values in read.samples.items()},
+        "signature": uploads.kept_signature(read.headings.signature) if read.headings else None,
+        "unknown_headings": [_cut(heading) for heading in read.unknown_headings],
+        "samples": {_cut(heading): list(values) for heading, values in read.samples.items()},
         "title_rows": list(read.title_rows),
         "hidden": table.hidden,
-        "hidden_columns": list(read.hidden_columns),
+        "hidden_columns": [_cut(heading) for heading in read.hidden_columns],
         "hidden_rows": read.hidden_rows,
     }
 

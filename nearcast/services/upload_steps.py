@@ -27,6 +27,7 @@ from geo.sheets.table import HEADING_WITHIN_ROWS, Table
 from nearcast.services import upload, upload_lines
 from nearcast.services.edit_fences import Wanted, delete_fences, require_plan, save_fences
 from nearcast.services.ids import public
+from nearcast.services.upload_bounds import within_bounds
 from nearcast.services.upload_job import Job
 from nearcast.services.upload_lines import Done, Line
 from nearcast.services.upload_options import UploadOptions
@@ -95,6 +96,7 @@ def _read(job: Job) -> tuple[list[ReadFences], dict[str, Any]]:
         ),
         progress=lambda done, total: job.say("rows", 0.3 + 0.45 * done / max(total, 1)),
     )
+    read = [within_bounds(sheet) for sheet in read]
     sources = {
         t.sheet: "given" if options.maps(t.sheet) else "remembered"
         for t in file.tables

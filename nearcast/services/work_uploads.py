@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -110,9 +111,11 @@ def _step(job: Job) -> Exception | None:
 
 
 def _failed(job: Job, state: UploadState, error: Exception) -> Exception:
-    found = error_json(error)
+    values: dict[str, Any] = {"state": state, "error": error_json(error), "progress": 0.0}
+    if state is UploadState.FAILED:  # what an earlier check found was found with other options
+        values |= {"counts": {}, "report": {}}
     try:
-        in_transaction(job.engine, lambda conn: job.finish(conn, state=state, error=found, progress=0.0))
+        in_transaction(job.engine, lambda conn: job.finish(conn, **values))
     except LeaseLost as lost:
         return lost
     return error

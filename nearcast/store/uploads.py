@@ -232,7 +232,7 @@ def remember_mapping(
     now_ms: int,
 ) -> None:
     """Keep how these headings were mapped."""
-    key = {"workspace_id": workspace_id, "kind": kind, "signature": _key(signature)}
+    key = {"workspace_id": workspace_id, "kind": kind, "signature": kept_signature(signature)}
     upsert(conn, heading_mapping, [key | {"mapping": dict(mapping), "used_ms": now_ms}])
 
 
@@ -240,7 +240,7 @@ def mappings(
     conn: sa.Connection, *, workspace_id: int, kind: str, signatures: Sequence[str]
 ) -> dict[str, dict[str, str | None]]:
     """Signature → mapping, of those that were mapped before."""
-    by_key = {_key(signature): signature for signature in signatures}
+    by_key = {kept_signature(signature): signature for signature in signatures}
     query = sa.select(heading_mapping.c.signature, heading_mapping.c.mapping).where(
         heading_mapping.c.workspace_id == workspace_id,
         heading_mapping.c.kind == kind,
@@ -249,8 +249,11 @@ def mappings(
     return {by_key[row.signature]: row.mapping for row in conn.execute(query)}
 
 
-def _key(signature: str) -> str:
-    """A signature as it is kept: many long headings are more than an index of PostgreSQL holds."""
+def kept_signature(signature: str) -> str:
+    """A signature as it is kept: many long headings are more than an index of PostgreSQL holds.
+
+    What was kept so is kept as it is.
+    """
     if len(signature) <= _LONGEST_SIGNATURE:
         return signature
     return "sha256:" + hashlib.sha256(signature.encode()).hexdigest()

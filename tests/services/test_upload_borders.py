@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import openpyxl
 import pytest
 import sqlalchemy as sa
 
 from campaigns.campaign.plans import Plan
-from geo.fences.fence import CircleShape
+from geo.fences.fence import CircleShape, Fence
+from geo.sheets.changes import RowState
 from nearcast.services import edit_fences, upload, upload_job, upload_steps, work_uploads
 from nearcast.services.clocks import ReplayClock
 from nearcast.services.edit_fences import Wanted
 from nearcast.services.errors import Invalid
-from nearcast.services.upload_options import RowAccepts
+from nearcast.services.upload_options import RowAccepts, UploadOptions
 from nearcast.services.work_uploads import work_off
 from nearcast.store import bulk, fences, groups, uploads
-from nearcast.store.engine import passes, reading
+from nearcast.store.engine import json_text, passes, reading
 from nearcast.store.tables import fence_group
 from tests.desk import CLOCK, STORES, Desk
 
@@ -177,16 +180,84 @@ def test_long_headings_are_remembered_too(desk: Desk) -> None:
     assert again["report"]["sheets"][0]["mapping_source"] == "remembered"
 
 
-@pytest.mark.parametrize("column", ["매장코드", "그룹"])
-def test_a_text_too_long_for_a_key_is_refused_with_the_fences_name(desk: Desk, column: str) -> None:
-    long = "".join(chr(0x4E00 + 7 * n % 20_000) for n in range(5_000))  # does not compress
-    row = desk.apply(
-        desk.check(f"지점명,위도,경도,{column}\n강남점,37.5,127.0,{long}\n".encode(), radius_m=99.0)
+@pytest.mark.parametrize(
+    ("heading", "text", "code"),
+    [
+        ("지점명", "n" * 201, "too_long"),
+        ("매장코드", "S" * 129, "too_long"),
+        ("그룹", "g" * 201, "too_long"),
+        ("그룹", ";".join(f"g{n}" for n in range(51)), "too_many"),
+        ("tags", "t" * 129, "too_long"),
+        ("브랜드", "b" * 1_001, "too_long"),
+        ("비고", "m" * 1_001, "too_long"),
+    ],
+)
+def test_u5_a_text_longer_than_a_fence_may_have_is_refused_with_its_cell(
+    one_desk: Desk, heading: str, text: str, code: str
+) -> None:
+    row = {"위도": "37.5", "경도": "127.0", "지점명": "긴점"} | {heading: text}
+    good = {"위도": "37.5", "경도": "127.0", "지점명": "강남점", heading: text[:-1]}
+    good |= {heading: "g0;g1"} if code == "too_many" else {}
+    lines = [list(row), list(row.values()), [good[name] for name in row]]
+    file = "\n".join(",".join(line) for line in lines) + "\n"
+    serial = one_desk.check(file.encode(), radius_m=99.0)
+
+    counts = one_desk.row(serial)["counts"]
+    assert (counts["new"], counts["refused"]) == (1, 1)
+    (refused,) = one_desk.lines(serial, RowState.REFUSED)
+    (problem,) = refused.problems
+    letter = "ABCDE"[list(row).index(heading)]
+    assert (problem.code, problem.cell, problem.heading) == (code, f"{letter}2", heading)
+    assert problem.ko != problem.en
+    assert len(problem.value or "") == 80 or code == "too_many"
+    assert one_desk.apply(serial)["state"] == "applied"
+
+
+def test_a_text_too_long_for_a_key_is_no_fence_at_any_door(desk: Desk) -> None:
+    long = "".join(chr(0x4E00 + 7 * n % 20_000) for n in range(5_000))  # it does not compress
+    shape = CircleShape(lon=127.0, lat=37.0, radius_m=100.0)
+    for said in ({"external_id": long}, {"groups": (long,)}):
+        with pytest.raises(Invalid, match="강남점"):
+            desk.save(Fence(name="강남점", shape=shape, **said))
+
+
+def test_a_report_of_endless_headings_is_short(one_desk: Desk) -> None:
+    headings = ["지점명", "위도", "경도", *(f"{n}" + "x" * 50_000 for n in range(100))]
+    row = one_desk.row(
+        one_desk.check(f"{','.join(headings)}\n강남점,37.5,127.0\n".encode(), radius_m=99.0)
     )
-    assert row["counts"]["new"] == 0 or row["error"]["code"] == "invalid"
-    assert desk.fences() == {}
-    if row["error"]:
-        assert "강남점" in row["error"]["en"]
+    assert row["counts"]["new"] == 1
+    assert len(json_text(row["report"])) < 1 << 20
+
+
+def test_a_report_of_many_wide_sheets_is_short(one_desk: Desk) -> None:
+    book = openpyxl.Workbook()
+    for n in range(60):
+        sheet = book.create_sheet(f"s{n}")
+        sheet.append(["지점명", "위도", "경도", *(f"h{c}" for c in range(250))])
+        sheet.append([f"점{n}", 37.5, 127.0, *["v" * 80] * 250])
+    out = io.BytesIO()
+    book.save(out)
+    row = one_desk.row(one_desk.check(out.getvalue(), radius_m=99.0))
+    assert row["counts"]["new"] == 60
+    assert len(row["report"]["sheets"]) == 60
+    assert row["report"]["sheets"][0]["samples"]["h0"] == ["v" * 80]
+    assert len(json_text(row["report"])) < 3 << 19
+
+
+def test_a_check_that_fails_shows_nothing_of_the_one_before(one_desk: Desk) -> None:
+    serial = one_desk.check(STORES)
+    options = UploadOptions(sheets=("없는 시트",))
+    one_desk.write(lambda c: upload.check_again(c, serial, options=options, author=one_desk.author))
+    one_desk.work()
+    row = one_desk.row(serial)
+    assert (row["state"], row["counts"], row["report"]) == ("failed", {}, {})
+    assert one_desk.lines(serial) == []
+    one_desk.write(
+        lambda c: upload.check_again(c, serial, options=UploadOptions(), author=one_desk.author)
+    )
+    one_desk.work()
+    assert one_desk.row(serial)["counts"]["new"] == 2
 
 
 # --- options -----------------------------------------------------------------------------------------
@@ -273,7 +344,7 @@ def test_a_replay_clock_sees_pings_of_other_processes_before_fences_are_written(
     clock = ReplayClock(1_000)
     serial = one_desk.check(STORES)
     one_desk.write(lambda c: upload.apply(c, serial, author=one_desk.author))
-    monkeypatch.setattr(upload_job.ping_log, "newest_ms", lambda _: 90_000)
+    monkeypatch.setattr("nearcast.services.upload_job.ping_log.newest_ms", lambda _: 90_000)
     work_off(one_desk.engine, clock, only=serial)
     found = one_desk.stored("역삼점")
     assert found.created_ms == 90_000
