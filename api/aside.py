@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from api.settings import Settings
 from geo.errors import NearcastError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from nearcast.store.uploads import UploadState
 
 #: a workbook of 100,000 rows takes about 10 s
@@ -45,15 +48,19 @@ class Aside:
         self._starting = threading.Lock()
 
     def wake(self) -> None:
-        """See to it that a process works off the uploads that wait; one is enough."""
+        """See to it that a process works off the uploads that wait; one is enough.
+
+        Where the system has no room for one now, the next who asks about the upload tries again.
+        """
         with self._starting:
             if self._worker is None or self._worker.poll() is not None:
-                self._worker = subprocess.Popen(  # noqa: S603 - our own module, our own words
-                    self._command("uploads"),
-                    env=self._env(),
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C ends the server, not a step half done
-                )
+                with suppress(OSError):
+                    self._worker = subprocess.Popen(  # noqa: S603 - our own module, our own words
+                        self._command("uploads"),
+                        env=self._env(),
+                        stdin=subprocess.DEVNULL,
+                        start_new_session=True,  # Ctrl-C ends the server, not a step half done
+                    )
 
     def write(self, path: Path, *args: str) -> None:
         """Have a file written; the process's errors come on our standard error.
@@ -69,7 +76,7 @@ class Aside:
                 timeout=FILE_WALL_S,
                 check=True,
             )
-        except subprocess.SubprocessError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise NotWritten from error
 
     def _command(self, *args: str) -> list[str]:
@@ -118,19 +125,21 @@ def write_report(upload_id: str, workspace_id: str, lang: str, path: str) -> Non
     engine.dispose()
 
 
-def write_export(group: str, workspace_id: str, kind: str, lang: str, path: str) -> None:
-    """Write the fences of a group."""
+def write_export(group_id: str, workspace_id: str, kind: str, lang: str, path: str) -> None:
+    """Write the fences of a group, which is named by its serial: a name may be no argument."""
     from nearcast.services.export_fences import Format, export_fences
+    from nearcast.store import groups
     from nearcast.store.engine import make_engine, reading
 
+    def verb(conn: sa.Connection) -> bytes:
+        own = int(workspace_id)
+        group = groups.get(conn, workspace_id=own, group_id=int(group_id))
+        if group is None:
+            raise NotWritten  # deleted meanwhile
+        return export_fences(conn, Format(kind), workspace_id=own, group=group["name"], lang=lang)[0]
+
     engine = make_engine(Settings.from_env().database_url)
-    data, _ = reading(
-        engine,
-        lambda conn: export_fences(
-            conn, Format(kind), workspace_id=int(workspace_id), group=group, lang=lang
-        ),
-    )
-    Path(path).write_bytes(data)
+    Path(path).write_bytes(reading(engine, verb))
     engine.dispose()
 
 

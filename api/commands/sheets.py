@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FORMATS = ("xlsx", "csv", "geojson")
 LANGUAGES = click.Choice(["en", "ko"])
 MAX_SHOWN = 30
+#: how often to ask how far a server's process is that took the upload first
+LOOK_EVERY_S = 0.2
 _ACCEPTABLE = "Taken with --accept CODE."
 
 
@@ -116,18 +119,24 @@ def _author(home: Opened) -> Author:
 
 
 def _worked(home: Opened, upload_id: int, told: Callable[[int, str, float], None]) -> sa.RowMapping:
-    """Do the upload's next step in this process; the upload's row after it."""
+    """Have the upload's next step done, here if no server's process took it; the row after it."""
     from nearcast.services import upload
     from nearcast.services.work_uploads import work_off
+    from nearcast.store.uploads import AT_WORK
 
-    work_off(
-        home.engine,
-        home.clock,
-        only=upload_id,
-        max_radius_m=home.settings.max_radius_m,
-        told=told,
-    )
-    return home.read(lambda conn: upload.load(conn, upload_id, workspace_id=home.workspace_id))
+    while True:
+        work_off(
+            home.engine,
+            home.clock,
+            only=upload_id,
+            max_radius_m=home.settings.max_radius_m,
+            told=told,
+        )
+        row = home.read(lambda conn: upload.load(conn, upload_id, workspace_id=home.workspace_id))
+        if row["state"] not in AT_WORK:
+            return row
+        told(upload_id, row["stage"] or "waiting", row["progress"])
+        time.sleep(LOOK_EVERY_S)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def export_group(group_id: str, ending: str, query: Lang) -> Response:
     else:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"fences.{ending}"
-            home.aside.write(path, "export", group["name"], str(who.workspace_id), kind.value, lang)
+            home.aside.write(path, "export", str(serial), str(who.workspace_id), kind.value, lang)
             data = path.read_bytes()
     return file_answer(data, MIMETYPES[kind], f"{group['name']}.{ending}")
 

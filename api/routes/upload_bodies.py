@@ -29,6 +29,7 @@ Mapping = Annotated[
 ]
 RowNumber = Annotated[Whole, Field(ge=0, le=1_048_576)]
 MAX_ACCEPTED_ROWS = 10_000
+_MAX_NAMED = 200  # of what undoing would meet
 
 
 class RowAcceptIn(In):
@@ -332,13 +333,18 @@ class GroupUseOut(Out):
 
 
 class UndoOut(Out):
-    """What undoing would do; `used` and, without `leave_edited`, `edited` stand in its way."""
+    """What undoing would do; `used` and, without `leave_edited`, `edited` stand in its way.
+
+    Of each list the first 200 are named; `edited_total` and `used_total` say how many there are.
+    """
 
     delete: int
     restore: int
     revive: int
     edited: list[NamedFenceOut]
+    edited_total: int
     used: list[UsedOut]
+    used_total: int
     groups: list[GroupUseOut]
 
 
@@ -441,15 +447,17 @@ def undo_out(review: UndoReview) -> UndoOut:
         delete=len(review.delete),
         restore=len(review.restore),
         revive=len(review.revive),
-        edited=[NamedFenceOut(id=public("fnc", n), name=name) for n, name in review.edited],
+        edited=[NamedFenceOut(id=public("fnc", n), name=name) for n, name in review.edited[:_MAX_NAMED]],
+        edited_total=len(review.edited),
+        used_total=len(review.used),
         used=[
             UsedOut(
                 id=public("fnc", n), name=name, campaign_id=public("cmp", campaign_id), campaign=campaign
             )
-            for n, name, campaign_id, campaign in review.used
+            for n, name, campaign_id, campaign in review.used[:_MAX_NAMED]
         ],
         groups=[
             GroupUseOut(group=group, campaign_id=public("cmp", campaign_id), campaign=campaign)
-            for group, campaign_id, campaign in review.groups
+            for group, campaign_id, campaign in review.groups[:_MAX_NAMED]
         ],
     )

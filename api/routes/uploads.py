@@ -45,8 +45,10 @@ from nearcast.store.engine import reading
 from nearcast.store.uploads import AT_WORK, UploadState
 
 MAX_BODY_BYTES = SheetLimits().max_bytes + (1 << 20)  # the file, and the form around it
-#: files up to this size are marked at once, larger ones by a process aside
+#: files up to this size are marked at once, larger ones by a process aside; so are those that hold
+#: many rows although they are small, being packed
 MARKED_HERE_BYTES = 256 << 10
+MARKED_HERE_ROWS = 5_000
 
 bp = APIBlueprint("uploads", __name__, url_prefix="/v1", tag="Uploads")
 
@@ -234,7 +236,8 @@ def upload_report(upload_id: str, query: Lang) -> Response:
     if row["state"] in (UploadState.CHECKING, UploadState.FAILED):
         raise NotAllowedNow(f"The upload is {row['state']}; there is a report once it is checked.")
     name = f"{Path(row['file_name']).stem}-checked.xlsx"
-    if row["file_bytes"] <= MARKED_HERE_BYTES:
+    rows = sum(sheet["rows"] for sheet in row["report"]["file_sheets"] if sheet["taken"])
+    if row["file_bytes"] <= MARKED_HERE_BYTES and rows <= MARKED_HERE_ROWS:
         data = mark_upload(home.engine, serial, workspace_id=workspace_id, lang=lang)
         return file_answer(data, XLSX_MIMETYPE, name)
     with tempfile.TemporaryDirectory() as folder:
