@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from geo.fences.countries import country_at
 from geo.fences.grids import HOME, KOREA, Box, Floats, GridGuess, Metres, grid_of, guess_grids, places_in
 from geo.fences.limits import MIN_RADIUS_M
 
+MAX_DEGREES = 180.0
 GRID_FROM = 1_000.0  # no degrees are that large; metres of a projected grid are
 NEAR_DEG = 3.0
 FAR_DEG = 20.0
@@ -148,8 +149,10 @@ def gather(
 
 def _of_metres(seen: Evidence, metres: Metres, grid: str | None) -> Evidence:
     """The evidence with what the rows without degrees say."""
+    in_metres = metres
     if grid is None:
-        guesses = guess_grids(metres, countries=seen.lands())
+        in_metres = _no_degrees(metres)
+        guesses = guess_grids(in_metres, countries=seen.lands())
     else:
         named = grid_of(grid, metres)
         guesses = () if named is None else (named,)
@@ -158,7 +161,7 @@ def _of_metres(seen: Evidence, metres: Metres, grid: str | None) -> Evidence:
     packed = _told_apart(some)
     lost_share = sum(lost_or_swapped(seen, *pair) is not None for pair in some) / len(some)
     packed_share = sum(packed_point(seen, *pair) is not None for pair in some) / len(some)
-    grid_share = guesses[0].share if guesses else 0.0
+    grid_share = guesses[0].share * len(in_metres.lat) / len(metres.lat) if guesses else 0.0
     first: Literal["grid", "lost", "packed"] = "grid"
     if grid is None and packed and packed_share >= max(grid_share, _LEAST_SHARE):
         first = "packed"
@@ -170,9 +173,21 @@ def _of_metres(seen: Evidence, metres: Metres, grid: str | None) -> Evidence:
         units=seen.units,
         grids=guesses if first == "grid" else (),
         named_grid=grid is not None,
-        in_grid=_in_grid(guesses[0], metres) if guesses and first == "grid" else {},
+        in_grid=_in_grid(guesses[0], in_metres) if guesses and first == "grid" else {},
         first=first,
         packed=packed,
+    )
+
+
+def _no_degrees(metres: Metres) -> Metres:
+    """The rows of which neither number could be degrees: 37.5 beside 1270276 is no metre."""
+    at = np.flatnonzero(np.minimum(np.abs(metres.lat), np.abs(metres.lng)) > MAX_DEGREES)
+    return replace(
+        metres,
+        lat=metres.lat[at],
+        lng=metres.lng[at],
+        places=[metres.places[n] for n in at.tolist()],
+        addresses=[metres.addresses[n] for n in at.tolist()],
     )
 
 
@@ -287,4 +302,3 @@ def unit_of(column: str, numbers_m: Floats, *, max_radius_m: float) -> Unit | No
     if least >= max_radius_m < most and possible(numbers_m / 1_000):
         return "mm"
     return None
-

@@ -172,13 +172,10 @@ class RowReader:
             record = self._sheet.record(index, instead)
             found = list(record.problems)
             shape = self._shape(record, found)
-            mends = {
-                problem.code: problem.proposal.values
-                for problem in reversed(found)
-                if problem.code in accepted
-                and problem.code not in codes
-                and problem.proposal is not None
-            }
+            mends: dict[str, dict[str, Cell]] = {}
+            for problem in reversed(found):  # the first one of two that speak of the same cell wins
+                if problem.code in accepted and problem.code not in codes and problem.proposal:
+                    mends.setdefault(problem.code, {}).update(problem.proposal.values)
             if not mends:
                 break
             for code, values in mends.items():

@@ -11,7 +11,12 @@ from geo.sheets.problems import CellProposal, CellRefused
 from geo.sheets.table import Broken, Cell
 
 _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200d\u2060\ufeff\ud800-\udfff]")
+#: controls, soft hyphens, spaces of no width, marks of direction (maps and dialogues of Windows put them
+#: around numbers that are copied), halves of characters; a joiner only where it joins no emoji
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xad\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+    r"|(?<![\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])\u200d"
+)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d{1,3})?\Z", re.ASCII)
 _ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*(?=[;|\n]|\Z)|([^;|\n]+))')
@@ -20,6 +25,7 @@ _EXCEL_DAY_0 = datetime(1899, 12, 30)  # noqa: DTZ001 - Excel's serial day 0, wh
 _DAY_0_OF_1904 = datetime(1904, 1, 1)  # noqa: DTZ001 - the same of old Excel for Mac
 _EXCEL_MARCH_1900 = 61
 _DAY = timedelta(days=1)
+_EXACT = 2.0**53  # beyond, a float no longer tells one whole number from the next
 
 
 def as_text(cell: Cell) -> str | None:
@@ -41,7 +47,7 @@ def as_text(cell: Cell) -> str | None:
         case bool():
             return "TRUE" if cell else "FALSE"
         case float():
-            return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+            return str(int(cell)) if cell.is_integer() and abs(cell) <= _EXACT else repr(cell)
         case datetime() | date() | time():
             return cell.isoformat(" ") if isinstance(cell, datetime) else cell.isoformat()
         case Broken():

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 4_096
 _SHOWN_CHARS = 80
+#: what a spreadsheet program writes into a CSV where a formula failed; a workbook marks such cells
+_CSV_ERRORS = frozenset(
+    ("#N/A", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#FIELD!")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,8 @@ def _clean_column(table: Table, column: Column, cells: Sequence[Cell]) -> Cleane
     for start in range(0, len(cells), CHUNK_ROWS):
         chunk = cells[start : start + CHUNK_ROWS]
         plain = column.clean_all(chunk) if column.clean_all is not None else None
+        if table.delimiter is not None and not _CSV_ERRORS.isdisjoint(chunk):
+            plain = None
         if plain is not None:
             values += plain
             continue
@@ -104,6 +110,8 @@ def clean_cell(table: Table, column: Column, cell: Cell) -> Any:
         return None
     if isinstance(cell, Broken):
         raise broken(cell)
+    if table.delimiter is not None and cell in _CSV_ERRORS:
+        raise broken(Broken("error_value", str(cell)))
     try:
         return column.clean(cell)
     except CellRefused as fault:

@@ -6,7 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Literal, NamedTuple
+from unicodedata import category
 
+#: white space, controls, and what has no width
+_UNSEEN = "".join(
+    mark for mark in map(chr, range(0x10000)) if mark.isspace() or category(mark) in ("Cc", "Cf")
+)
 HEADING_WITHIN_ROWS = 50  # title rows that may stand above the headings
 
 BrokenCode = Literal["error_value", "not_calculated", "bad_geometry", "too_many_vertices"]
@@ -151,8 +156,8 @@ class ReadFile:
 
 
 def is_blank(row: Sequence[Cell]) -> bool:
-    """Whether no cell of the row shows anything."""
-    return all(c is None or (isinstance(c, str) and not c.strip()) for c in row)
+    """Whether no cell of the row shows anything; controls (DOS ends a file with one) show nothing."""
+    return all(c is None or (isinstance(c, str) and not c.strip(_UNSEEN)) for c in row)
 
 
 def column_letters(index: int) -> str:

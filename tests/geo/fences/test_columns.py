@@ -149,7 +149,7 @@ ODD_CELLS: list[tuple[Cell, Cell, Cell, CircleShape | list[tuple[str, str]]]] = 
     (374979, 1270276, 100, [("B2", "lost_decimal_point")]),
     (True, 127.0276, 100, [("B2", "not_a_number")]),
     ("inf", "nan", 100, [("B2", "not_a_number"), ("C2", "not_a_number")]),
-    ("#N/A", 127.0276, 100, [("B2", "not_a_number")]),
+    ("#N/A", 127.0276, 100, [("B2", "error_value")]),
     (datetime(1900, 2, 6, 11, 56, 58, 560_000), 127.0276, 100, [("B2", "date_instead_of_number")]),
     ("37°29'60\"", 127.0276, 100, [("B2", "minutes_out_of_range")]),
 ]  # fmt: skip
