@@ -145,7 +145,10 @@ def delete_fences(
     users = campaign_store.using_fences(conn, {stored.id for stored in found})
     if users:
         names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row, _ in users)
-        raise NotAllowedNow(f"Used by {names}. End the campaign, or take the fence out of it.")
+        raise NotAllowedNow(
+            f"Used by {names}. End the campaign, or take the fence out of it.",
+            korean=f"{names}에서 쓰고 있어요. 캠페인을 끝내거나 캠페인에서 지오펜스를 빼 주세요.",
+        )
     if not found:
         return
     fences.mark_deleted(conn, [stored.id for stored in found], now_ms=now_ms)
@@ -166,7 +169,10 @@ def require_plan(plan: Plan, feature: Feature) -> None:
     if not opens(plan, feature):
         name = feature.value.replace("_", " ")
         needed = LEAST_PLAN[feature].value.title()
-        raise PlanRequired(f"{name.capitalize()} need the plan {needed}; this is {plan.value.title()}.")
+        raise PlanRequired(
+            f"{name.capitalize()} need the plan {needed}; this is {plan.value.title()}.",
+            korean=f"{needed} 요금제부터 쓸 수 있는 기능이에요. 지금 요금제: {plan.value.title()}.",
+        )
 
 
 def time_zone_of(shape: Shape) -> str:

@@ -42,7 +42,19 @@ class Forbidden(NearcastError):
     code = "forbidden"
 
 
-class PlanRequired(NearcastError):
+class Told(NearcastError):
+    """Something stands in the way.
+
+    Attributes:
+        korean: the same message in Korean, where an upload shows it; None where nobody wrote it.
+    """
+
+    def __init__(self, message: str | None = None, *, korean: str | None = None) -> None:
+        super().__init__(message)
+        self.korean = korean
+
+
+class PlanRequired(Told):
     """This needs a larger plan."""
 
     code = "plan_required"
@@ -54,7 +66,7 @@ class AlreadyExists(NearcastError):
     code = "already_exists"
 
 
-class NotAllowedNow(NearcastError):
+class NotAllowedNow(Told):
     """That cannot be done in the present state."""
 
     code = "not_allowed_now"

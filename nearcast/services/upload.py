@@ -235,13 +235,17 @@ def refuse_undo(review: UndoReview, *, leave_edited: bool) -> None:
         )
         raise NotAllowedNow(
             f"Fences of this upload are used: {named}{_more(len(review.used))}. End the campaigns, or "
-            "take the fences out of them."
+            "take the fences out of them.",
+            korean=f"이 파일로 만든 지오펜스를 캠페인에서 쓰고 있어요({len(review.used):,}개): {named}. "
+            "캠페인을 끝내거나 캠페인에서 지오펜스를 빼 주세요.",
         )
     if review.edited and not leave_edited:
         named = ", ".join(f"{public('fnc', n)} ({name})" for n, name in review.edited[:_NAMED])
         raise NotAllowedNow(
             f"Edited since the upload: {named}{_more(len(review.edited))}. With leave_edited these stay "
-            "as they are, and the rest is undone."
+            "as they are, and the rest is undone.",
+            korean=f"업로드한 뒤에 바뀐 지오펜스가 {len(review.edited):,}개 있어요: {named}. "
+            "leave_edited를 쓰면 그대로 두고 나머지만 되돌려요.",
         )
 
 

@@ -125,10 +125,9 @@ def error_json(error: Exception) -> dict[str, str]:
     """Code and messages of what went wrong; of our own faults no more than that it was one."""
     if isinstance(error, (SheetRefused, ShapeRefused)):
         return {"code": error.code, "en": error.text("en"), "ko": error.text("ko")}
-    if isinstance(error, ChangedSinceCheck):
-        return {"code": error.code, "en": str(error), "ko": error.korean}
     if isinstance(error, NearcastError):
-        return {"code": error.code, "en": str(error), "ko": str(error)}
+        korean: str | None = getattr(error, "korean", None)
+        return {"code": error.code, "en": str(error), "ko": korean or str(error)}
     return {
         "code": "internal",
         "en": "Something went wrong on our side; the file was not touched. Try again.",

@@ -23,7 +23,7 @@ from nearcast.services.upload_options import RowAccepts, UploadOptions
 from nearcast.services.work_uploads import work_off
 from nearcast.store import bulk, fences, groups, uploads
 from nearcast.store.engine import json_text, passes, reading
-from nearcast.store.tables import fence_group
+from nearcast.store.tables import fence_group, workspace
 from tests.desk import CLOCK, STORES, Desk
 
 NAMELESS = "지점명,위도,경도\n강남점,37.4979,127.0276\n"
@@ -333,6 +333,31 @@ def test_undo_stays_open_in_a_smaller_plan(desk: Desk) -> None:
     desk.plan = Plan.LITE
     assert desk.undo(serial)["state"] == "undone"
     assert desk.stored("역삼점").fence.groups == ("카페",)
+
+
+@pytest.mark.parametrize("step", ["apply", "undo", "plan"])
+def test_what_stands_in_the_way_is_told_in_korean_too(one_desk: Desk, step: str) -> None:
+    (fence_id,) = one_desk.save(
+        Fence(name="폐점", shape=CircleShape(lon=127.0, lat=37.0, radius_m=99.0), groups=("카페",))
+    )
+    serial = one_desk.check(STORES, missing="delete")
+    if step == "undo":
+        one_desk.apply(serial)
+        one_desk.write(lambda c: upload.undo(c, serial, leave_edited=True, author=one_desk.author))
+        one_desk.world.campaign(targeting={"fence_ids": [one_desk.stored("역삼점").id]})
+    else:
+        one_desk.write(lambda c: upload.apply(c, serial, author=one_desk.author))
+        if step == "apply":
+            one_desk.world.campaign(targeting={"fence_ids": [fence_id]})
+        else:
+            lite = sa.update(workspace).values(plan=Plan.LITE.value)
+            one_desk.write(lambda c: c.execute(lite))
+    one_desk.work()
+    error = one_desk.row(serial)["error"]
+    assert error["code"] == ("plan_required" if step == "plan" else "not_allowed_now")
+    assert error["ko"] != error["en"]
+    assert "요." in error["ko"]
+    assert step == "plan" or "cmp_" in error["ko"]
 
 
 # --- clocks -----------------------------------------------------------------------------------------
