@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from api import worker
 from api.settings import Settings
 from api.wiring import House, build
 from nearcast.services import manage_workspace
+from nearcast.store import uploads
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import campaign, delivery, delivery_attempt
 from tests.receiver import Receiver, receiving, status
@@ -193,6 +195,23 @@ def test_a_replay_clock_follows_the_pings_of_other_processes(
     assert worker.run(other, stop=threading.Event(), once=True) == 2
     assert other.clock.now_ms() == START_MS
     other.engine.dispose()
+
+
+@pytest.mark.parametrize("clock", ["wall", "replay"])
+def test_uploads_that_nobody_touched_for_90_days_go_but_not_while_a_replay_runs_through_years(
+    sqlite_url: str, clock: Literal["wall", "replay"]
+) -> None:
+    house = build(Settings(database_url=sqlite_url, clock=clock, allow_private_targets=True))
+    add = partial(uploads.add, workspace_id=house.workspace_id, kind="fences", options={}, actor="a")
+    serial = in_transaction(house.engine, lambda c: add(c, file_name="x.csv", body=b"x", now_ms=0))
+    in_transaction(house.engine, lambda c: uploads.change(c, serial, state="checked"))
+    house.clock.saw(91 * 24 * 3_600_000)
+    worker.run(house, stop=threading.Event(), once=True)
+    there = in_transaction(
+        house.engine, lambda c: uploads.get(c, workspace_id=house.workspace_id, upload_id=serial)
+    )
+    house.engine.dispose()
+    assert (there is not None) == (clock == "replay")
 
 
 def test_the_log_is_json_and_knows_no_person_and_no_place(
