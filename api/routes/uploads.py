@@ -67,6 +67,7 @@ def create_upload(form: UploadIn) -> Response:
     """
     file: FileStorage = form.file
     data = file.read()
+    file.close()  # of more than 500 kB it is a file on disk
     # the form is read; what an Idempotency-Key stands for is the file and the fields
     g.body = data + repr(sorted(request.form.items())).encode("utf-8", "surrogatepass")
     options = _options(form).to_options()
