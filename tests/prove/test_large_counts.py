@@ -14,6 +14,7 @@ from nearcast.store.tables import decision, delivery
 from tests.api.test_kill import bodies, replayed
 from tests.geo.matching.test_index_twin import found_by_index, found_plainly
 from tests.services.test_take_pings import check_any_order, walks
+from tests.services.test_upload_fuzz import check_many
 from tests.services.test_upload_kills import STEPS, kills_on_postgresql, kills_on_sqlite
 from tests.strategies import cases
 from tests.world import GANGNAM, World
@@ -115,3 +116,10 @@ def test_uploads_killed_at_every_moment(
     count = kills_on_sqlite(sqlite_template, tmp_path, step, 50)
     count += kills_on_postgresql(postgres, postgres_template, step, 10)
     proof(f"U4: {step} of an upload killed at this many moments: all or nothing, then finished", count)
+
+
+def test_damaged_uploads(sqlite_template, tmp_path, proof):
+    path = tmp_path / "nearcast.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    count = sum(check_many(f"sqlite:///{path}", 130, seed) for seed in range(10))
+    proof("U2, U7: damaged files of 13 kinds: each is read or refused, none is a fault of ours", count)
