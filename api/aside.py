@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: a workbook of 100,000 rows takes about 10 s
 FILE_WALL_S = 120.0
+MAX_WRITERS = 2  # files that are written at once; each takes up to 300 MB
 
 
 class NotWritten(NearcastError):
@@ -46,6 +47,7 @@ class Aside:
         self.settings = settings
         self._worker: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
+        self._writing = threading.BoundedSemaphore(MAX_WRITERS)
 
     def wake(self) -> None:
         """See to it that a process works off the uploads that wait; one is enough.
@@ -68,6 +70,8 @@ class Aside:
         Raises:
             NotWritten: it failed, or took longer than two minutes.
         """
+        if not self._writing.acquire(timeout=FILE_WALL_S):
+            raise NotWritten
         try:
             subprocess.run(  # noqa: S603 - as above
                 self._command(*args, str(path)),
@@ -78,6 +82,8 @@ class Aside:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise NotWritten from error
+        finally:
+            self._writing.release()
 
     def _command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "api.aside", *args]

@@ -63,8 +63,8 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "파일에 값이 없어요. 제목 행과 데이터 행이 있는 파일을 올려 주세요.",
     ),
     "no_such_sheet": (
-        "There is no sheet '{given}'. The file has: {what}.",
-        "'{given}' 시트가 없어요. 이 파일의 시트: {what}.",
+        "There is no sheet '{given}'. The file has: {what}. Name one of these, or none for all.",
+        "'{given}' 시트가 없어요. 이 파일의 시트: {what}. 이 중에서 고르거나 비워 두세요.",
     ),
     "cell_too_long": (
         "Row {given}, column {where}: longer than the 32,767 characters of an Excel cell. Take CSV.",

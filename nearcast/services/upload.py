@@ -138,6 +138,7 @@ def _begin(
     conn: sa.Connection, upload_id: int, state: UploadState, author: Author, **more: object
 ) -> None:
     values = {"state": state, "progress": 0.0, "stage": None, "error": None, "lease_until_ms": 0}
+    values["attempts"] = 0
     uploads.change(
         conn, upload_id, **values | {"updated_ms": author.now_ms, "actor": author.actor} | more
     )

@@ -226,7 +226,8 @@ def page(
     """
     found: list[tuple[RowState, Line]] = []
     passed = 0
-    for state in (s for s in SHOWN_ORDER if s in states):
+    wanted = set(states) if code is None else {RowState.REFUSED} & set(states)  # others have none
+    for state in (s for s in SHOWN_ORDER if s in wanted):
         here = counts.get(state.value, 0)
         if start < passed + here:
             for n, line in kept(conn, upload_id, state, from_line=max(0, start - passed)):

@@ -24,8 +24,18 @@ from nearcast.store import uploads
 from nearcast.store.engine import in_transaction, passes, reading
 from nearcast.store.uploads import LeaseLost, UploadState
 
+#: a step whose process died so often is given up: the file may be what kills it
+MAX_ATTEMPTS = 3
+
 #: upload's serial, the state that was worked on, seconds, what went wrong
 Ended = Callable[[int, UploadState, float, Exception | None], None]
+
+
+class GaveUp(NearcastError):
+    """The process that worked on this file ended three times in the midst of it. Split the file."""
+
+    code = "gave_up"
+    korean = "이 파일을 처리하던 중 세 번 멈췄어요. 파일을 나누어 다시 올려 주세요."
 
 
 def work_off(
@@ -98,6 +108,8 @@ def _step(job: Job) -> Exception | None:
     Only a database that is away passes through: the lease runs out, and the step is begun anew.
     """
     work, back_to = _STEPS[UploadState(job.row["state"])]
+    if job.row["attempts"] >= MAX_ATTEMPTS:
+        return _failed(job, back_to, GaveUp())
     try:
         work(job)
     except LeaseLost as error:

@@ -234,6 +234,8 @@ upload = sa.Table(
     # who works on it and until when; by the wall's clock
     sa.Column("lease_holder", sa.Text),
     sa.Column("lease_until_ms", Ms, nullable=False),
+    # how often this step was begun: a file that ends the process must not end every one after it
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Index("ix_upload_of_workspace", "workspace_id", "id"),  # GET /v1/uploads
     sa.Index("ix_upload_due", "state", "lease_until_ms"),  # what waits for work
     sqlite_autoincrement=True,  # the serial of a deleted row is not given again

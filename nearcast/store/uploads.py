@@ -144,7 +144,7 @@ def lease(conn: sa.Connection, *, holder: str, wall_ms: int, until_ms: int) -> s
         query = query.with_for_update(skip_locked=True)
     found = conn.execute(query).mappings().first()
     if found is not None:
-        change(conn, found["id"], lease_holder=holder, lease_until_ms=until_ms)
+        _hold(conn, found, holder, until_ms)
     return found
 
 
@@ -155,8 +155,13 @@ def lease_one(
     query = locked(conn, _due(wall_ms).where(upload.c.id == upload_id))
     found = conn.execute(query).mappings().first()
     if found is not None:
-        change(conn, upload_id, lease_holder=holder, lease_until_ms=until_ms)
+        _hold(conn, found, holder, until_ms)
     return found
+
+
+def _hold(conn: sa.Connection, row: sa.RowMapping, holder: str, until_ms: int) -> None:
+    values = {"lease_holder": holder, "lease_until_ms": until_ms, "attempts": row["attempts"] + 1}
+    change(conn, row["id"], **values)
 
 
 def _due(wall_ms: int) -> sa.Select[Any]:
@@ -176,7 +181,8 @@ def say(
 def finish(conn: sa.Connection, upload_id: int, *, holder: str, now_ms: int, **values: Any) -> None:
     """End a step and give the lease back. Raises `LeaseLost`, which undoes the transaction."""
     held = (upload.c.id == upload_id) & (upload.c.lease_holder == holder)
-    ended = {"stage": None, "lease_holder": None, "lease_until_ms": 0, "updated_ms": now_ms}
+    ended = {"stage": None, "lease_holder": None, "lease_until_ms": 0, "attempts": 0}
+    ended["updated_ms"] = now_ms
     if conn.execute(sa.update(upload).where(held).values(**ended | values)).rowcount != 1:
         raise LeaseLost
 

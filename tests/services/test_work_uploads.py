@@ -339,6 +339,28 @@ def test_a_process_that_died_is_followed_by_another_once_its_lease_runs_out(
     assert desk.row(serial)["state"] == "checked"
 
 
+def test_a_file_that_ends_every_process_is_given_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    serial = desk.receive(STORES)
+    now_ms = upload_job.wall_ms()
+    for n in range(work_uploads.MAX_ATTEMPTS):  # each process dies in the midst of the step
+        later_ms = now_ms + n * (upload_job.LEASE_MS + 1)
+        until_ms = later_ms + upload_job.LEASE_MS
+        taken = desk.write(
+            lambda c, at=later_ms, to=until_ms: uploads.lease(c, holder="x", wall_ms=at, until_ms=to)
+        )
+        assert taken["id"] == serial
+    monkeypatch.setattr(work_uploads, "wall_ms", lambda: until_ms + 1)
+    desk.work()
+    row = desk.row(serial)
+    assert (row["state"], row["error"]["code"]) == ("failed", "gave_up")
+    assert "나누어" in row["error"]["ko"]
+
+    monkeypatch.undo()
+    desk.write(lambda c: upload.check_again(c, serial, options=None, author=desk.author))
+    desk.work()
+    assert desk.row(serial)["state"] == "checked", "whoever asks again is heard"
+
+
 def test_who_lost_the_lease_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     serial = desk.check(STORES)
     desk.write(lambda c: upload.apply(c, serial, author=desk.author))

@@ -167,6 +167,7 @@ def upgrade() -> None:
         sa.Column("undone_ms", sa.BigInteger(), nullable=True),
         sa.Column("lease_holder", sa.Text(), nullable=True),
         sa.Column("lease_until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspace.id"], name=op.f("fk_upload_workspace_id")
         ),
