@@ -33,12 +33,24 @@ def place_faults(lat: Degrees, lng: Degrees, seen: Evidence) -> list[tuple[str, 
 
 
 def _doubts(lat: Degrees, lng: Degrees, seen: Evidence) -> list[tuple[str, CellRefused]]:
-    """A place on Earth, but outside the countries of the workspace, or far from all others."""
+    """A place on Earth, but 0, 0, outside the countries of the workspace, or far from all others."""
+    if lat.value == 0 and lng.value == 0:
+        return [("lat", _null_island())]
     if seen.outside(lat.value, lng.value):
         return [("lat", outside_countries(lat.value, lng.value, seen))]
     if lat.axis is None and lng.axis is None and seen.astray(lat.value, lng.value):
         return [("lat", _swapped(lat.value, lng.value))]
     return []
+
+
+def _null_island() -> CellRefused:
+    """What programs write where they know no place; it lies in the sea off Ghana."""
+    return CellRefused(
+        "null_island",
+        "Latitude 0 and longitude 0 stand for a place that is not known. Give the place, or leave both "
+        "cells empty and the row out.",
+        "위도 0, 경도 0은 위치를 모른다는 뜻이에요. 실제 위치를 적거나 행을 빼 주세요.",
+    )
 
 
 def outside_countries(lat: float, lng: float, seen: Evidence) -> CellRefused:

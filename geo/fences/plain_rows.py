@@ -55,6 +55,7 @@ def plain_rows(sheet: OpenSheet, seen: Evidence, options: ReadOptions) -> PlainR
     are = np.array([name is not None for name in sheet.column(sheet.named_by)], bool)
     # comparisons with NaN are false
     are &= (np.abs(lat) <= 90) & (lng >= -180) & (lng < 180)
+    are &= (lat != 0) | (lng != 0)
     are &= (radius_m >= MIN_RADIUS_M) & (radius_m <= options.max_radius_m)
     are &= ~_doubtful(sheet, lat, lng, seen)
     are &= ~_faulty(sheet)

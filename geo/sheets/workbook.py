@@ -187,7 +187,8 @@ def read_csv(
 
 def _open_csv(data: bytes, options: FileOptions, limits: SheetLimits) -> OpenTable:
     if options.sheets is not None:
-        raise SheetRefused("no_such_sheet", given=", ".join(options.sheets), what="none, it is a CSV", what_ko="없음(CSV)")
+        given = ", ".join(options.sheets)
+        raise SheetRefused("no_such_sheet", given=given, what="none, it is a CSV", what_ko="없음(CSV)")
     decoded = decode(data, encoding=options.encoding)
     check_is_text(decoded.text)
     max_rows = limits.max_rows + HEADING_WITHIN_ROWS

@@ -58,7 +58,7 @@ OFFERS: list[tuple[list[Cell], dict, dict]] = [
     ([127.0276, 37.4979, 0.1], {"unit": {"radius_m": 100.0}, "swapped": PLACE}, {}),
     ([37.4979, -127.0276, 100], {"outside_countries": PLACE}, {"countries": frozenset({"KR"})}),
     ([-37.4979, 127.0276, 100], {"outside_countries": PLACE}, {"countries": frozenset({"KR"})}),
-    ([0.0, 0.0, 100], {"outside_countries": {}}, {"countries": frozenset({"KR"})}),
+    ([0.0, 0.0, 100], {"null_island": {}}, {"countries": frozenset({"KR"})}),
     ([35.6812, 139.7671, 100], {"outside_countries": {}}, {"countries": frozenset({"KR"})}),
     ([2.35, 48.85, 100], {"swapped": {"lat": 48.85, "lng": 2.35}}, {"countries": frozenset({"FR"})}),
     ([2.35, 48.85, 100], {}, {}),

@@ -67,7 +67,8 @@ def test_every_alias_of_the_product_is_known() -> None:
         "category": "category 카테고리 업종",
         "store": "store 매장 매장명",
         "address": "address 주소",
-        "external_id": "external_id 매장코드",
+    (0, 0, 100, [("B2", "null_island")]),
+    (0, 1e-9, 100, CircleShape(lon=1e-9, lat=0.0, radius_m=100.0)),
         "tags": "tags 태그",
         "memo": "memo 비고",
     }
@@ -515,3 +516,11 @@ def test_a_feature_with_the_ring_that_is_drawn_around_its_centre_is_a_circle(pla
     sheet = Table(sheet="x", rows=rows)
     (as_sheet,) = read_sheets([sheet])
     assert all(isinstance(fence.shape, PolygonShape) for _, fence in as_sheet.fences)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0, "0", "0°"])
+def test_null_island_is_no_place_for_a_store(zero):
+    rows = [["name", "lat", "lng", "radius"], ["a", zero, zero, 100.0], ["b", zero, 6.6, 100.0]]
+    (read,) = read_sheets([Table(sheet=None, rows=rows)])
+    assert [(p.row, p.code) for p in read.problems] == [(2, "null_island")]
+    assert [row for row, _ in read.fences] == [3]
