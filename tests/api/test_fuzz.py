@@ -50,9 +50,12 @@ FENCE = {"name": "a", **GANGNAM}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/v1/fences/{fence}"): {"name": "taken"},
     ("patch", "/v1/campaigns/{campaign_id}"): {"name": "taken"},
+    ("post", "/v1/uploads/{upload_id}:check"): {},
 }
 #: with an address that the caller makes up: `PUT` makes a fence of the caller's own
 OWN = {("put", "/v1/fences/{fence}")}
+#: `GET`s that are no lists
+NO_LISTS = ("/v1/workspace", "/v1/uploads/template.xlsx")
 
 
 def _operations(client: FlaskClient) -> list[tuple[str, str]]:
@@ -78,7 +81,10 @@ def objects(client: FlaskClient) -> dict[str, str]:
         "layer_id": client.post("/v1/area-layers", data=layer),
     }
     assert {answer.status_code for answer in made.values()} == {201}
-    return {"fence": fence_id, "fence_id": fence_id} | {n: a.json["id"] for n, a in made.items()}
+    sheet = {"file": (BytesIO("지점명,위도,경도\n강남점,37.5,127.0\n".encode()), "a.csv")}
+    made["upload_id"] = client.post("/v1/uploads", data=sheet | {"group": "g", "radius_m": "100"})
+    fixed = {"fence": fence_id, "fence_id": fence_id, "ending": "csv"}
+    return fixed | {n: a.json["id"] for n, a in made.items()}
 
 
 def _filled(path: str, objects: dict[str, str]) -> str:
@@ -208,7 +214,7 @@ def test_lists_show_nothing_of_another_workspace(
     stranger = key(house, workspace_id=second_workspace(house)[0])
     client.post("/v1/pings", json={"device_id": "d", "ad_id": AD_ID, "lat": 37.4979, "lng": 127.0276})
     for method, path in _operations(client):
-        if method != "get" or not path.startswith("/v1/") or "{" in path:
+        if method != "get" or not path.startswith("/v1/") or "{" in path or path in NO_LISTS:
             continue
         query = {"device_id": "d"} if path == "/v1/inbox" else {}
         shown = client.get(path, query_string=query, headers=stranger)
@@ -222,6 +228,8 @@ def test_lists_show_nothing_of_another_workspace(
         else:
             assert items == [], path
             assert path in ("/v1/inbox", "/v1/visits") or mine["items"], path
+    shown = client.get("/v1/workspace", headers=stranger).json
+    assert shown["id"] != client.get("/v1/workspace").json["id"]
 
 
 def test_an_object_of_another_workspace_cannot_be_named(

@@ -194,7 +194,8 @@ def test_living_campaigns_are_found_by_what_they_use(engine: sa.Engine, app_ids:
     def ids(rows: list[sa.RowMapping]) -> list[int]:
         return [row["id"] for row in rows]
 
-    assert ids(reading(engine, lambda c: campaigns.using_fences(c, {4, 99}))) == [living]
+    ((row, named),) = reading(engine, lambda c: campaigns.using_fences(c, {4, 99}))
+    assert (row["id"], named) == (living, {4})
     assert reading(engine, lambda c: campaigns.using_fences(c, {99})) == []
     assert ids(reading(engine, lambda c: campaigns.using_webhook(c, 8))) == [living]
     assert reading(engine, lambda c: campaigns.using_webhook(c, 9)) == []

@@ -447,6 +447,8 @@ def test_our_own_export_reads_back_with_nothing_changed(fences: list[Fence], lan
     ids = [(f.external_id or "").strip() or n for n, f in enumerate(fences)]
     assume(len(set(ids)) == len(ids))
     assume(len({f.name.strip() for f in fences}) == len(fences))
+    # the one place that a sheet may not name; its fence stays as it is
+    assume(not any(isinstance(f.shape, CircleShape) and f.shape.lon == f.shape.lat == 0 for f in fences))
     rows = fences_to_rows(fences, lang=lang)
     for data in (to_xlsx(rows), to_csv(rows)):
         found = read_fences(read(data)[0])
