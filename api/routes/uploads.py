@@ -25,11 +25,8 @@ from api.routes.upload_bodies import (
     UploadIn,
     UploadOut,
     UploadsOut,
-    row_out,
-    undo_out,
-    upload_brief_out,
-    upload_out,
 )
+from api.routes.upload_shown import row_out, undo_out, upload_brief_out, upload_out
 from api.validation import invalid
 from api.wiring import house
 from geo.fences.template import template_workbook

@@ -21,7 +21,7 @@ from nearcast.services.ids import public
 from nearcast.services.run_campaigns import Author
 from nearcast.services.upload_lines import Done, Line
 from nearcast.services.upload_options import UploadOptions
-from nearcast.store import campaigns, fences, groups, uploads
+from nearcast.store import campaigns, fence_marks, groups, uploads
 from nearcast.store.uploads import AT_WORK, UploadState
 
 KIND = "fences"
@@ -195,11 +195,11 @@ def review_undo(conn: sa.Connection, upload_id: int, *, workspace_id: int) -> Un
     if row["state"] not in (UploadState.APPLIED, UploadState.UNDOING):
         raise NotAllowedNow(f"The upload is {row['state']}; only an applied one can be undone.")
     done = upload_lines.done(conn, upload_id)
-    now = fences.marks_of(conn, [d.fence_id for d in done])
+    now = fence_marks.marks_of(conn, [d.fence_id for d in done])
     edited = {d.fence_id for d in done if (now[d.fence_id].version, now[d.fence_id].deleted) != _left(d)}
     keys = {now[d.fence_id].external_id: d.fence_id for d in done if d.deleted}
     named = [key for key in keys if key is not None]
-    owners = fences.owners_of(conn, workspace_id=workspace_id, external_ids=named)
+    owners = fence_marks.owners_of(conn, workspace_id=workspace_id, external_ids=named)
     edited |= {keys[key] for key in owners}  # a fence made since has the key of a deleted one
     left = [d for d in done if d.fence_id not in edited]
     delete = [d.fence_id for d in left if d.before == 0]

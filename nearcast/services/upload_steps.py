@@ -32,7 +32,7 @@ from nearcast.services.upload_job import Job
 from nearcast.services.upload_lines import Done, Line
 from nearcast.services.upload_options import UploadOptions
 from nearcast.services.upload_report import report_of
-from nearcast.store import campaigns, fences, groups, uploads, workspaces
+from nearcast.store import campaigns, fence_marks, fences, groups, uploads, workspaces
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.fences import StoredFence
 from nearcast.store.sandbox import read_file
@@ -155,7 +155,7 @@ def _meant(
     conn: sa.Connection, workspace_id: int, group_names: set[str], external_ids: set[str]
 ) -> tuple[list[StoredFence], str]:
     """The fences that a file may mean, and a digest of which versions they have."""
-    marks = fences.marks_meant(
+    marks = fence_marks.marks_meant(
         conn, workspace_id=workspace_id, groups=sorted(group_names), external_ids=sorted(external_ids)
     )
     found = fences.get(conn, workspace_id=workspace_id, fence_ids=list(marks)) if marks else {}
@@ -201,7 +201,7 @@ def apply(job: Job) -> None:
 
     def verb(conn: sa.Connection) -> None:
         workspaces.hold(conn, job.workspace_id)  # what is compared here is what is written over
-        marks = fences.marks_meant(
+        marks = fence_marks.marks_meant(
             conn,
             workspace_id=job.workspace_id,
             groups=report["groups"],
