@@ -26,6 +26,8 @@ from tests.odd_files import OddFile, rows_of_bad
 from tests.odd_geo_files import GEO_FILES
 from tests.odd_texts import NO_TEXTS, TEXTS
 
+pytestmark = pytest.mark.slow
+
 FILES: list[OddFile] = [*TEXTS, *NO_TEXTS, *WORKBOOKS, *GEO_FILES]
 
 BOMBS = [

@@ -29,6 +29,8 @@ from tests.odd_files import UPLOADS, USUAL
 from tests.odd_geo_files import GEO_FILES
 from tests.odd_sheets import Page, ods, xlsx, zipped
 
+pytestmark = pytest.mark.slow
+
 #: small, so that what is damaged into something huge ends soon
 LIMITS = SheetLimits(cpu_s=5, wall_s=10.0)
 _LOOKS_ODD = b"\x00 \xff \" ' < > & , -1 1e999 99999999999 \xed\xa0\x80".split()
