@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import structlog
 from apiflask import APIFlask
 from flask import Blueprint, Response, request
 
@@ -36,7 +38,11 @@ def create_app(house: House | None = None) -> APIFlask:
         static_url_path="/static",
         template_folder=str(CONSOLE / "templates"),
     )
-    app.extensions[EXTENSION] = house or build(Settings.from_env())
+    if house is None:  # this is a server's process
+        house = build(Settings.from_env())
+        log = structlog.wrap_logger(structlog.WriteLogger(sys.stderr))
+        house.snapshots.compile_aside(log.info)
+    app.extensions[EXTENSION] = house
     app.config.update(openapi.CONFIG)
     problems.install(app)
     app.before_request(validation.refuse_nul)

@@ -46,6 +46,10 @@ class PingColumns:
     lat: Floats
     accuracy_m: Floats
 
+    def first(self, count: int) -> PingColumns:
+        """The first so many."""
+        return PingColumns(self.lon[:count], self.lat[:count], self.accuracy_m[:count])
+
 
 def fence_versions(count: int, *, seed: int = 2) -> list[FenceVersion]:
     """So many fences, always live; the same for the same count and seed."""

@@ -1,222 +1,227 @@
 """`python -m bench match`: pings a second against every fence, ours and the rivals', in one run.
 
-The first honest figures: `FenceIndex` stands on an STRtree as its best rival does, so the two are
-near each other; the compiled index comes later, and none of the bars M1-M4 is claimed here. What is
-timed is the whole answer to a column of pings: every (ping, fence) pair. CPU time of the process,
-median of five after one to warm up. Every answer is counted against a truth computed fence by fence.
+What is timed is the whole answer to a column of pings: every (ping, fence) pair. CPU time of the
+process, median of five after one to warm up. Every answer is counted against a truth computed fence
+by fence. The bars M1, M2 and M4 of quality.md are printed with what was measured, held or not; M3 is
+`python -m bench cold`.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
-import geopandas
 import numpy as np
-import shapely
 
-from bench import _world
-from geo.fences.fence import CircleShape, FenceVersion
-from geo.matching.certainty import CertaintyPolicy, judge
+from bench import _rivals, _world
+from bench._truth import truth
+from geo.fences.fence import FenceVersion
+from geo.matching.certainty import CertaintyPolicy, decide, judge
 from geo.matching.index import FenceIndex
-from geo.measure import WGS84, circle_boxes, circle_ring
+from geo.matching.kernels import warm
 
 RUNS = 5
-BATCH = 1_000
-Pairs = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-
-
-class OurIndex:
-    """`FenceIndex.match`."""
-
-    exact = True
-
-    def __init__(self, versions: Sequence[FenceVersion]) -> None:
-        self.index = FenceIndex.build(versions)
-
-    def match(self, pings: _world.PingColumns) -> Pairs:
-        hits = self.index.match(lon=pings.lon, lat=pings.lat, at_ms=None)
-        return hits.ping, hits.fence
-
-
-class StrtreeBoxes:
-    """Boxes in a shapely STRtree, then geodesic and prepared polygons in columns: the best exact."""
-
-    exact = True
-
-    def __init__(self, versions: Sequence[FenceVersion]) -> None:
-        shapes = [version.fence.shape for version in versions]
-        self.is_circle = np.array([isinstance(s, CircleShape) for s in shapes])
-        self.lon, self.lat, self.radius_m = np.array(
-            [(s.lon, s.lat, s.radius_m) if isinstance(s, CircleShape) else (np.nan,) * 3 for s in shapes]
-        ).T
-        self.polygon = np.array(
-            [None if isinstance(s, CircleShape) else s.geometry for s in shapes], object
-        )
-        round_ = np.array(circle_boxes(lon=self.lon, lat=self.lat, radius_m=self.radius_m))
-        bounds = np.where(self.is_circle, round_, shapely.bounds(self.polygon).T)
-        shapely.prepare(self.polygon)
-        self.tree = shapely.STRtree(shapely.box(*bounds))
-
-    def match(self, pings: _world.PingColumns) -> Pairs:
-        ping, fence = self.tree.query(shapely.points(pings.lon, pings.lat))
-        held = np.zeros(len(ping), bool)
-        circle, polygon = self.is_circle[fence], ~self.is_circle[fence]
-        at, of = ping[circle], fence[circle]
-        _, _, metres = WGS84.inv(pings.lon[at], pings.lat[at], self.lon[of], self.lat[of])
-        held[circle] = metres <= self.radius_m[of] + 1e-6
-        at = ping[polygon]
-        shape = self.polygon[fence[polygon]]
-        held[polygon] = shapely.intersects_xy(shape, pings.lon[at], pings.lat[at])
-        return ping[held], fence[held]
-
-
-class GeopandasJoin:
-    """`geopandas.sjoin` with circles drawn as 64-gons, as many do: wrong next to rims."""
-
-    exact = False
-
-    def __init__(self, versions: Sequence[FenceVersion]) -> None:
-        shapes = [_drawn(version) for version in versions]
-        self.frame = geopandas.GeoDataFrame(geometry=shapes, crs=4326)
-        self.frame.sindex.query(shapely.Point(0, 0))
-
-    def match(self, pings: _world.PingColumns) -> Pairs:
-        points = geopandas.points_from_xy(pings.lon, pings.lat)
-        left = geopandas.GeoDataFrame(geometry=points, crs=4326)
-        joined = geopandas.sjoin(left, self.frame, predicate="intersects")
-        return joined.index.to_numpy(), joined["index_right"].to_numpy()
-
-
-RIVALS = {"strtree": StrtreeBoxes, "geopandas": GeopandasJoin}
-
-
-def _drawn(version: FenceVersion) -> shapely.Polygon:
-    shape = version.fence.shape
-    if isinstance(shape, CircleShape):
-        ring = circle_ring(lon=shape.lon, lat=shape.lat, radius_m=shape.radius_m, points=64)
-        return shapely.Polygon(ring)
-    return shape.geometry
-
-
-def truth(versions: Sequence[FenceVersion], pings: _world.PingColumns) -> set[int]:
-    """Keys (ping × fences + fence) of all pairs, fence by fence, without any tree.
-
-    A band of latitude, found by sorting, is all that is left out unseen.
-    """
-    order = np.argsort(pings.lat)
-    lat = pings.lat[order]
-    found: set[int] = set()
-    for row, version in enumerate(versions):
-        shape = version.fence.shape
-        if isinstance(shape, CircleShape):
-            far_deg = shape.radius_m / 110_000  # below the shortest degree of latitude
-            south, north = shape.lat - far_deg, shape.lat + far_deg
-        else:
-            _, south, _, north = shape.geometry.bounds
-        ping = order[np.searchsorted(lat, south) : np.searchsorted(lat, north, side="right")]
-        held = _held(version, pings.lon[ping], pings.lat[ping])
-        found.update((ping[held] * len(versions) + row).tolist())
-    return found
-
-
-def _held(version: FenceVersion, lon: Any, lat: Any) -> Any:
-    shape = version.fence.shape
-    if isinstance(shape, CircleShape):
-        # two degrees of longitude is more than 15 km anywhere below 85°
-        near = np.flatnonzero(np.abs(lon - shape.lon) < 2)
-        full = np.full(len(near), shape.lon), np.full(len(near), shape.lat)
-        _, _, metres = WGS84.inv(*full, lon[near], lat[near])
-        held = np.zeros(len(lon), bool)
-        held[near] = metres <= shape.radius_m + 1e-6
-        return held
-    return shapely.intersects_xy(shape.geometry, lon, lat)
+#: rivals that take each ping by itself get only so many
+FEW = {"rtree": 20_000, "h3": 20_000, "postgis": 50_000}
+#: by fences: least ratio to the best exact rival, most MB, most seconds to build (quality.md M1)
+M1 = {1_000: (35, None, None), 10_000: (40, 60, 1), 100_000: (40, 350, 4), 1_000_000: (40, 1_600, 40)}
 
 
 @dataclass(frozen=True)
 class Timed:
-    """CPU seconds of the median run, and what the last run gave."""
+    """Seconds of the median run, and what the last run gave."""
 
-    cpu_s: float
+    seconds: float
     result: Any
 
 
-def timed(run: Callable[[], Any]) -> Timed:
-    """Median CPU time of `RUNS` runs after one that is not counted."""
+def timed(run: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> Timed:
+    """Median of `RUNS` runs after one that is not counted."""
     run()
     seconds = []
     for _ in range(RUNS):
-        begun = time.process_time()
+        begun = clock()
         result = run()
-        seconds.append(time.process_time() - begun)
+        seconds.append(clock() - begun)
     return Timed(statistics.median(seconds), result)
 
 
-def measured(matcher: Any, versions: Sequence[FenceVersion], pings: Any, exact: set[int]) -> dict:
-    """The figures of one way to match."""
+def ours(versions: Sequence[FenceVersion], pings: _world.PingColumns) -> tuple[FenceIndex, dict]:
+    """The index, and its figures; `rtree_s` is the time until it can answer at all."""
     begun = time.process_time()
-    made = matcher(versions)
-    build_s = time.process_time() - begun
-    run = timed(lambda: made.match(pings))
-    ping, fence = run.result
-    found = set((ping * len(versions) + fence).tolist())
-    return {
-        "pings_per_s": round(len(pings.lon) / run.cpu_s),
-        "build_s": round(build_s, 3),
-        "pairs": len(ping),
-        "wrong_pairs": len(found ^ exact) + len(ping) - len(found),
-        "exact": matcher.exact,
-    }
-
-
-def in_batches(versions: Sequence[FenceVersion], pings: _world.PingColumns) -> dict:
-    """Ours as the service calls it: batches of 1,000, and with verdicts; one ping by `rtree`."""
     index = FenceIndex.build(versions)
-    starts = range(0, len(pings.lon) - BATCH + 1, BATCH)
-    batches = [
-        (pings.lon[s : s + BATCH], pings.lat[s : s + BATCH], pings.accuracy_m[s : s + BATCH])
-        for s in starts
-    ]
-    platform = np.zeros(BATCH, np.int8)
-
-    def match() -> None:
-        for lon, lat, _ in batches:
-            index.match(lon=lon, lat=lat, at_ms=None)
-
-    def verdicts() -> None:
-        for lon, lat, accuracy_m in batches:
-            hits = index.candidates(lon=lon, lat=lat, at_ms=None, accuracy_m=accuracy_m)
-            judge(
-                index,
-                lon=lon,
-                lat=lat,
-                accuracy_m=accuracy_m,
-                platform=platform,
-                ping=hits.ping,
-                fence=hits.fence,
-                policy=CertaintyPolicy(),
-            )
-
-    count = len(batches) * BATCH
-    plain_s, judged_s = timed(match).cpu_s, timed(verdicts).cpu_s
-    one = [_seconds(index, x, y) for x, y in zip(pings.lon[:2_000], pings.lat[:2_000], strict=True)]
-    return {
-        "match_pings_per_s": round(count / plain_s),
-        "verdict_pings_per_s": round(count / judged_s),
-        "verdict_cost_ratio": round(judged_s / plain_s, 2),
-        "one_ping_p50_us": round(statistics.median(one) * 1e6, 1),
+    rtree_s = time.process_time() - begun
+    begun = time.process_time()
+    index.compile()
+    build_s = time.process_time() - begun
+    run = timed(lambda: index.pairs(lon=pings.lon, lat=pings.lat))
+    return index, {
+        "pings_per_s": round(len(pings.lon) / run.seconds),
+        "build_s": round(build_s, 3),
+        "rtree_s": round(rtree_s, 3),
+        "memory_mb": round(index.used_bytes / 1e6, 1),
+        "exact": True,
+        "ping": run.result.ping,
+        "fence": run.result.fence.astype(np.int64),
     }
 
 
-def _seconds(index: FenceIndex, lon: float, lat: float) -> float:
-    begun = time.perf_counter()
-    index.match_one(lon, lat)
-    return time.perf_counter() - begun
+def rival(name: str, versions: Sequence[FenceVersion], pings: _world.PingColumns) -> dict:
+    """The figures of one of them."""
+    some = pings.first(FEW.get(name, len(pings.lon)))
+    if name in _rivals.FOREIGN:
+        return _rivals.foreign(name, versions, some) | {"pings": len(some.lon)}
+    begun = time.process_time()
+    made = _rivals.RIVALS[name](versions)
+    build_s = time.process_time() - begun
+    clock = time.perf_counter if name in _rivals.ON_WALL_CLOCK else time.process_time
+    run = timed(lambda: made.match(some), clock)
+    ping, fence = run.result
+    per_s = round(len(some.lon) / run.seconds)
+    return {
+        "pings_per_s": per_s,
+        "build_s": round(build_s, 3),
+        "exact": made.exact,
+        "ping": ping,
+        "fence": fence,
+        "pings": len(some.lon),
+    }
+
+
+def counted(figures: dict, right: np.ndarray, fences: int, pings: int) -> dict:
+    """With the pairs counted against the truth instead of the pairs themselves."""
+    some = figures.get("pings", pings)
+    found = figures.pop("ping") * fences + figures.pop("fence")
+    wanted = right[right < some * fences]
+    once = np.unique(found)
+    wrong = len(np.setxor1d(once, wanted, assume_unique=True)) + len(found) - len(once)
+    return figures | {"pairs": len(found), "wrong_pairs": wrong}
+
+
+def single(index: FenceIndex, pings: _world.PingColumns) -> dict:
+    """One ping from Python, in microseconds by the wall."""
+    places = list(zip(pings.lon[:20_000].tolist(), pings.lat[:20_000].tolist(), strict=True))
+    for x, y in places[:500]:
+        index.match_one(x, y)
+    took = []
+    for x, y in places:
+        begun = time.perf_counter()
+        index.match_one(x, y)
+        took.append(time.perf_counter() - begun)
+    p50, p99 = np.percentile(took, [50, 99]) * 1e6
+    return {"p50_us": round(p50, 2), "p99_us": round(p99, 2)}
+
+
+def changes(index: FenceIndex, versions: Sequence[FenceVersion], rounds: int = 300) -> dict:
+    """One fence added, one removed, and so on, in milliseconds by the wall; and under load."""
+    others = _world.fence_versions(max(len(versions), 1_000), seed=9)[:rounds]
+    add, remove = [], []
+    for version in others:
+        begun = time.perf_counter()
+        index = index.changed(added=[version])
+        add.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        index = index.changed(removed=[len(index) - 1])
+        remove.append(time.perf_counter() - begun)
+    ways = {"insert": add, "remove": remove}
+    told = {
+        f"{n}_p{q}_ms": round(float(np.percentile(s, q)) * 1e3, 3)
+        for n, s in ways.items()
+        for q in (50, 99)
+    }
+    return told | _under_load(index, others)
+
+
+def _under_load(index: FenceIndex, others: Sequence[FenceVersion]) -> dict:
+    """Two seconds of one thread that matches batches of 1,000 while fences come and go."""
+    pings = _world.pings(1_000)
+    shown = [index]
+    batches = {True: 0, False: 0}
+    for changing in (False, True):
+        stop = threading.Event()
+
+        def match(changing: bool = changing, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                shown[0].pairs(lon=pings.lon, lat=pings.lat)
+                batches[changing] += 1
+
+        thread = threading.Thread(target=match)
+        thread.start()
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            if changing:
+                for version in others[:10]:
+                    now = shown[0].changed(added=[version])
+                    shown[0] = now.changed(removed=[len(now) - 1])
+            time.sleep(0.1)
+        stop.set()
+        thread.join()
+    return {
+        "matching_alone_batches_per_s": round(batches[False] / 2),
+        "matching_under_200_changes_per_s": round(batches[True] / 2),
+    }
+
+
+def verdicts(index: FenceIndex, pings: _world.PingColumns) -> dict:
+    """All verdicts against the plain match, in the same run; and P on demand."""
+    platform = np.zeros(len(pings.lon), np.int8)
+    columns = {"lon": pings.lon, "lat": pings.lat}
+    plain = timed(lambda: index.pairs(**columns)).seconds
+    fixes = columns | {"accuracy_m": pings.accuracy_m, "platform": platform}
+    whole = timed(lambda: decide(index, **fixes, policy=CertaintyPolicy())).seconds
+    told = {"cost_ratio": round(whole / plain, 2), "pings_per_s": round(len(pings.lon) / whole)}
+    found = index.pairs(**columns)
+    small = ~index.is_circle[found.fence] & (index.polygons.count[found.fence] < 100)
+    for name, chosen in (("circle", index.is_circle[found.fence]), ("polygon", small)):
+        some = np.flatnonzero(chosen)[:100_000]
+        if len(some):
+            pairs = {"ping": found.ping[some], "fence": found.fence[some].astype(np.int64)}
+            took = timed(lambda p=pairs: judge(index, **fixes, **p, policy=CertaintyPolicy())).seconds
+            told[f"p_of_{name}_us"] = round(took / len(some) * 1e6, 3)
+    return told
+
+
+def bars(report: dict) -> list[dict]:
+    """The bars that this run measured."""
+    fences = report["case"]["fences"]
+    case = f"{fences // 1_000:,}k" if fences < 1_000_000 else f"{fences // 1_000_000}M"
+    own = report["figures"]["nearcast"]
+    found = [("M1", "wrong_pairs", own["wrong_pairs"], 0, "most")]
+    if fences in M1:
+        ratio, most_mb, most_s = M1[fences]
+        if report["ratio_to_best_exact"] is not None:
+            found.append(("M1", "ratio_to_best_exact", report["ratio_to_best_exact"], ratio, "least"))
+        if most_mb is not None:
+            found.append(("M1", "memory_mb", own["memory_mb"], most_mb, "most"))
+            found.append(("M1", "build_s", own["build_s"], most_s, "most"))
+    if fences == 100_000:
+        for name, bound in (("p50_us", 5), ("p99_us", 50)):
+            found.append(("M2", f"one_ping_{name}", report["one_ping"][name], bound, "most"))
+        for way in ("insert", "remove"):
+            for quantile, bound in (("p50", 0.3), ("p99", 30)):
+                name = f"{way}_{quantile}_ms"
+                found.append(("M2", name, report["changes"][name], bound, "most"))
+    found.append(("M4", "cost_ratio", report["verdicts"]["cost_ratio"], 3, "most"))
+    for name in ("p_of_circle_us", "p_of_polygon_us"):
+        if name in report["verdicts"]:
+            found.append(("M4", name, report["verdicts"][name], 1, "most"))
+    return [
+        {
+            "bar": bar,
+            "case": case,
+            "figure": figure,
+            "value": value,
+            "bound": bound,
+            "holds": bool(value <= bound if side == "most" else value >= bound),
+        }
+        for bar, figure, value, bound, side in found
+    ]
 
 
 @click.command("match")
@@ -227,28 +232,37 @@ def _seconds(index: FenceIndex, lon: float, lat: float) -> float:
 def command(fences: int, count: int, rivals: str, as_json: bool) -> None:
     """Pings a second against all fences, and wrong pairs."""
     names = [name for name in rivals.split(",") if name]
-    unknown = sorted(set(names) - set(RIVALS))
+    known = [*_rivals.RIVALS, *_rivals.FOREIGN]
+    unknown = sorted(set(names) - set(known))
     if unknown:
-        raise click.BadParameter(f"no rival {', '.join(unknown)}; there are {', '.join(RIVALS)}.")
-    versions, pings = _world.fence_versions(fences), _world.pings(max(count, BATCH))
-    exact = truth(versions, pings)
-    figures = {"nearcast": measured(OurIndex, versions, pings, exact)}
-    figures |= {name: measured(RIVALS[name], versions, pings, exact) for name in names}
-    best = max(
-        (f["pings_per_s"] for n, f in figures.items() if n != "nearcast" and f["exact"]), default=None
-    )
+        raise click.BadParameter(f"no rival {', '.join(unknown)}; there are {', '.join(known)}.")
+    if set(names) & set(_rivals.FOREIGN) and not _rivals.FOREIGN_PYTHON.exists():
+        raise click.UsageError("These rivals need bench/.venv; run: scripts/make_bench_venv.sh")
+    if "postgis" in names and not _rivals.POSTGIS:
+        raise click.UsageError("Say where PostGIS is by NEARCAST_BENCH_POSTGIS, a libpq string.")
+    warm()
+    versions, pings = _world.fence_versions(fences), _world.pings(max(count, 1_000))
+    right = np.array(sorted(truth(versions, pings)), np.int64)
+    index, own = ours(versions, pings)
+    figures = {"nearcast": own} | {name: rival(name, versions, pings) for name in names}
+    figures = {name: counted(f, right, fences, len(pings.lon)) for name, f in figures.items()}
+    others = [f for name, f in figures.items() if name != "nearcast"]
+    exact = [f["pings_per_s"] for f in others if f["exact"] and not f["wrong_pairs"]]
     report = {
         "bench": "match",
         "case": {
             "fences": fences,
             "pings": len(pings.lon),
-            "pairs_per_ping": round(len(exact) / len(pings.lon), 2),
+            "pairs_per_ping": round(len(right) / len(pings.lon), 2),
         },
         "figures": figures,
-        "ratio_to_best_exact": round(figures["nearcast"]["pings_per_s"] / best, 2) if best else None,
-        "batches_of_1000": in_batches(versions, pings),
-        "bars": [],
+        "ratio_to_best_exact": round(own["pings_per_s"] / max(exact), 2) if exact else None,
+        "wrong_pairs": figures["nearcast"]["wrong_pairs"],
+        "one_ping": single(index, pings),
+        "verdicts": verdicts(index, pings),
+        "changes": changes(index, versions),
     }
+    report["bars"] = bars(report)
     click.echo(json.dumps(report, indent=1) if as_json else _table(report))
 
 
@@ -263,11 +277,12 @@ def _table(report: dict) -> str:
             f"{name:12}{row['pings_per_s']:>12,}{row['build_s']:>10}{row['pairs']:>12,}"
             f"{row['wrong_pairs']:>9,}"
         )
-    batch = report["batches_of_1000"]
-    lines += [
-        f"ratio to the best exact rival: {report['ratio_to_best_exact']}",
-        f"in batches of 1,000: {batch['match_pings_per_s']:,} pings/s",
-        f"with verdicts: {batch['verdict_pings_per_s']:,} ({batch['verdict_cost_ratio']} × the cost)",
-        f"one ping by rtree: p50 {batch['one_ping_p50_us']} µs",
-    ]
+    lines.append(f"ratio to the best exact rival: {report['ratio_to_best_exact']}")
+    for name in ("one_ping", "verdicts", "changes"):
+        lines.append(f"{name}: " + ", ".join(f"{k} {v:,}" for k, v in report[name].items()))
+    for bar in report["bars"]:
+        sign = "holds" if bar["holds"] else "DOES NOT HOLD"
+        lines.append(
+            f"{bar['bar']} {bar['case']} {bar['figure']} {bar['value']} (bound {bar['bound']}): {sign}"
+        )
     return "\n".join(lines)

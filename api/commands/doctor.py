@@ -83,11 +83,17 @@ def _versions() -> list[Finding]:
     import pyproj
     import shapely
 
+    from geo.matching.cell_match import match_many
+    from geo.matching.compiled import is_on_disk
+
+    kernels = "compiled" if is_on_disk(match_many) else "compiled at the first start, in half a minute"
     return [
         Finding(what="nearcast", value=version("nearcast")),
         Finding(what="python", value=platform.python_version()),
         Finding(what="GEOS", value=shapely.geos_version_string),
         Finding(what="PROJ", value=pyproj.proj_version_str),
+        Finding(what="numba", value=version("numba")),
+        Finding(what="kernels of the matcher", value=kernels),
     ]
 
 

@@ -20,6 +20,16 @@ class Health(Out):
     status: str
 
 
+class Ready(Health):
+    """What a probe asks before it sends traffic.
+
+    Attributes:
+        matcher: `cells`, or `rtree` until the kernels of the faster one are compiled.
+    """
+
+    matcher: str
+
+
 @bp.get("/healthz")
 @bp.output(Health)
 def healthz() -> Health:
@@ -28,7 +38,7 @@ def healthz() -> Health:
 
 
 @bp.get("/readyz")
-@bp.output(Health)
+@bp.output(Ready)
 @bp.doc(responses={503: "The database does not answer"})
 def readyz() -> Response:
     """Whether requests may be sent here: the database answers and fences are loaded"""
@@ -37,6 +47,9 @@ def readyz() -> Response:
     def verb(conn: sa.Connection) -> list[int]:
         return workspaces.serials(conn)
 
+    engines = set()
     for workspace_id in reading(home.engine, verb):
         home.snapshots.current(workspace_id, now_ms=home.clock.now_ms())
-    return Response(encode(Health(status="ready")), mimetype="application/json")
+        engines.add(home.snapshots.engine_of(workspace_id))
+    matcher = "cells" if engines == {"cells"} else "rtree"
+    return Response(encode(Ready(status="ready", matcher=matcher)), mimetype="application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -12,17 +11,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from geo.antimeridian import normalize_lon
 from geo.fences.fence import PolygonShape
+from geo.matching.hits import Pairs
 from geo.matching.index import BadCoordinates, FenceIndex
-from geo.matching.normal import p_circle, p_edges
-from geo.matching.planes import edges_about
+from geo.matching.measures import (
+    circles_by_kernel,
+    circles_plainly,
+    polygons_by_kernel,
+    polygons_plainly,
+    weigh,
+)
+from geo.matching.normal import p_circle
 from geo.matching.polygons import Polygons
-from geo.measure import RIM_TOLERANCE_M
 
 __all__ = [
     "ACCURACY_PER_SIGMA",
     "CertaintyPolicy",
+    "Decision",
     "Judgement",
     "Verdict",
+    "decide",
     "judge",
     "p_circle",
     "p_polygon",
@@ -38,8 +45,13 @@ Bools = NDArray[np.bool_]
 ACCURACY_PER_SIGMA = np.array([np.sqrt(-2 * np.log(0.32)), np.sqrt(2.0), np.sqrt(-2 * np.log(0.05))])
 #: no phone is better than this, whatever it says (product P3)
 SIGMA_FLOOR_M = 3.0
-#: edges weighed at once: some 20 columns of so many numbers stay in the cache
-_EDGES_AT_ONCE = 1 << 17
+#: by engine: how circles and polygons are measured
+_WAYS = {
+    "rtree": (circles_plainly, polygons_plainly),
+    "cells": (circles_by_kernel, polygons_by_kernel),
+}
+#: pings decided together: what one step reads is still in the processor's cache for the next
+_TOGETHER = 8_192
 
 
 class Verdict(IntEnum):
@@ -88,6 +100,93 @@ class Judgement:
     sigma_m: Floats
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Pairs of a fix and a fence with what the fix says.
+
+    Attributes:
+        pairs: by fix.
+        verdict: `Verdict` codes (int8), one a pair.
+    """
+
+    pairs: Pairs
+    verdict: NDArray[np.int8]
+
+
+def decide(
+    index: FenceIndex,
+    *,
+    lon: Floats,
+    lat: Floats,
+    accuracy_m: Floats,
+    platform: NDArray[np.int8],
+    at_ms: Ints | None = None,
+    policy: CertaintyPolicy,
+) -> Decision:
+    """The verdicts of `judge` about all fences that a fix is in or may be in, at less cost.
+
+    By cells, a pair whose rim does not come near the fix needs no P to be in; see `cell_near`.
+
+    Args:
+        lon, lat, accuracy_m, platform: columns of the fixes; accuracy NaN or 0 where missing.
+        at_ms: their instants; None decides whatever the time.
+    Returns:
+        Every fence version that contains a fix, and further ones near it, among them all whose verdict
+        is in.
+    Raises:
+        BadCoordinates: a coordinate is NaN, infinite or out of range, or an accuracy infinite.
+    """
+    parts = []
+    for first in range(0, max(len(lon), 1), _TOGETHER):
+        some = slice(first, first + _TOGETHER)
+        at = None if at_ms is None else at_ms[some]
+        parts.append(_decided(index, lon[some], lat[some], accuracy_m[some], platform[some], at, policy))
+    return Decision(
+        pairs=Pairs.joined([part.pairs for part in parts]),
+        verdict=np.concatenate([part.verdict for part in parts]),
+    )
+
+
+def _decided(
+    index: FenceIndex,
+    lon: Floats,
+    lat: Floats,
+    accuracy_m: Floats,
+    platform: NDArray[np.int8],
+    at_ms: Ints | None,
+    policy: CertaintyPolicy,
+) -> Decision:
+    if np.isinf(accuracy_m).any():
+        _check_fixes(lon, lat, accuracy_m)
+    found = index.pairs(lon=lon, lat=lat, at_ms=at_ms)
+    sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)
+    close, ping, fence = index.near(found, lon=lon, lat=lat, reach_m=_reach(policy) * sigma)
+    verdict = np.full(len(found), Verdict.IN, np.int8)
+    some = np.flatnonzero(close)
+    if at_ms is not None and len(ping):
+        live = (index.live_from_ms[fence] <= at_ms[ping]) & (at_ms[ping] < index.live_until_ms[fence])
+        ping, fence = ping[live], fence[live]
+    held_by = np.searchsorted(found.offsets, some, side="right") - 1
+    held = found.fence[some]
+    found, beside, ping, fence = found.with_others(ping, fence)
+    ask, of = np.concatenate([held_by, ping]), np.concatenate([held, fence])
+    known = np.arange(len(ask)) < len(some)
+    judged = _judged(
+        index, normalize_lon(lon[ask]), lat[ask], sigma[ask], np.arange(len(ask)), of, policy, known
+    )
+    verdict[some] = judged.verdict[: len(some)]
+    if len(ping):
+        verdict = np.insert(verdict, beside, judged.verdict[len(some) :])
+    return Decision(pairs=found, verdict=verdict)
+
+
+def _reach(policy: CertaintyPolicy) -> float:
+    """So many sigma from the rim, a fix inside is in and a fix outside is not, whatever the shape."""
+    inside = np.sqrt(-2 * np.log1p(-policy.enter_p))
+    outside = np.sqrt(-2 * np.log(policy.enter_p))
+    return float(max(inside, outside)) * 1.001
+
+
 def sigma_m(accuracy_m: ArrayLike, platform: ArrayLike, *, floor_m: float = SIGMA_FLOOR_M) -> Floats:
     """Sigma of each fix in metres, NaN where it has no accuracy (NaN, 0 or less).
 
@@ -119,7 +218,7 @@ def p_polygon(
     row = np.zeros(len(lon), np.int64)
     lon, lat = normalize_lon(lon), np.asarray(lat, np.float64)
     held = polygons.hold(lon=lon, lat=lat, ping=np.arange(len(lon)), fence=row)
-    p, _ = _weigh(polygons, lon, lat, sigma_m, row, held)
+    p, _ = weigh(polygons, lon, lat, sigma_m, row, held)
     return p
 
 
@@ -150,15 +249,40 @@ def judge(
     _check_fixes(lon[ping], lat[ping], accuracy_m[ping])
     with np.errstate(invalid="ignore"):  # a rejected fix may be infinite; no pair names it
         lon = normalize_lon(lon)
-    sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)[ping]
+    sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)
+    return _judged(index, lon, lat, sigma[ping], ping, fence, policy, None)
+
+
+def _judged(
+    index: FenceIndex,
+    lon: Floats,
+    lat: Floats,
+    sigma: Floats,
+    ping: Ints,
+    fence: Ints,
+    policy: CertaintyPolicy,
+    known: Bools | None,
+) -> Judgement:
+    """`judge` with sigma by pair; `known` says which pairs are held, None where that is to be found."""
     missing = np.isnan(sigma)
     sigma[missing] = policy.missing_sigma_m
     p, rim, held = np.empty(len(ping)), np.empty(len(ping)), np.empty(len(ping), bool)
-    area_m2 = np.where(index.is_circle, np.pi * index.circles.radius_m**2, index.polygons.area_m2)
-    for measure, chosen in ((_circles, index.is_circle[fence]), (_polygons, ~index.is_circle[fence])):
+    of_circle = index.is_circle[fence]
+    for measure, chosen in zip(_WAYS[index.engine], (of_circle, ~of_circle), strict=True):
         some = np.flatnonzero(chosen)
-        p[some], rim[some], held[some] = measure(index, lon, lat, ping[some], fence[some], sigma[some])
-    verdict = _verdicts(p, rim, sigma, area_m2[fence], policy)
+        if len(some):
+            p[some], rim[some], held[some] = measure(
+                index,
+                lon,
+                lat,
+                ping[some],
+                fence[some],
+                sigma[some],
+                None if known is None else known[some],
+            )
+    radius_m, area_m2 = index.circles.radius_m[fence], index.polygons.area_m2[fence]
+    area_m2 = np.where(index.is_circle[fence], np.pi * radius_m**2, area_m2)
+    verdict = _verdicts(p, rim, sigma, area_m2, policy)
     verdict[missing & (verdict == Verdict.IN)] = Verdict.UNDECIDED
     verdict[missing & held] = Verdict.IN
     p[missing & held] = 1.0
@@ -185,46 +309,3 @@ def _verdicts(
     verdict[(p <= policy.exit_p) & (rim_m >= z * sigma)] = Verdict.OUT
     verdict[p >= policy.enter_p] = Verdict.IN
     return verdict
-
-
-def _circles(
-    index: FenceIndex, lon: Floats, lat: Floats, ping: Ints, fence: Ints, sigma: Floats
-) -> tuple[Floats, Floats, Bools]:
-    """P, signed metres to the rim, and whether the circle contains the fix."""
-    radius_m = index.circles.radius_m[fence]
-    from_centre_m = index.circles.distance_m(lon=lon, lat=lat, ping=ping, fence=fence)
-    p = p_circle(radius_m=radius_m, distance_m=from_centre_m, sigma_m=sigma)
-    return p, from_centre_m - radius_m, from_centre_m <= radius_m + RIM_TOLERANCE_M
-
-
-def _polygons(
-    index: FenceIndex, lon: Floats, lat: Floats, ping: Ints, fence: Ints, sigma: Floats
-) -> tuple[Floats, Floats, Bools]:
-    """P, signed metres to the rim, and whether the polygon contains the fix."""
-    held = index.polygons.hold(lon=lon, lat=lat, ping=ping, fence=fence)
-    p, rim = np.empty(len(ping)), np.empty(len(ping))
-    for some in _portions(index.polygons.count[fence]):
-        at = ping[some]
-        p[some], rim[some] = _weigh(
-            index.polygons, lon[at], lat[at], sigma[some], fence[some], held[some]
-        )
-    return p, np.where(held, 0.0 - rim, rim), held
-
-
-def _weigh(
-    polygons: Polygons, lon: Floats, lat: Floats, sigma: Floats, fence: Ints, held: Bools
-) -> tuple[Floats, Floats]:
-    edges = edges_about(polygons, lon=lon, lat=lat, sigma_m=sigma, fence=fence)
-    return p_edges(edges, sigma_m=sigma, held=held)
-
-
-def _portions(count: Ints) -> Iterator[slice]:
-    """Slices of pairs with at most `_EDGES_AT_ONCE` edges each, or one pair with more."""
-    end = np.cumsum(count)
-    start = 0
-    while start < len(count):
-        before = end[start] - count[start]
-        stop = int(np.searchsorted(end, before + _EDGES_AT_ONCE, side="right"))
-        stop = max(stop, start + 1)
-        yield slice(start, stop)
-        start = stop

@@ -1,8 +1,14 @@
-"""The fence index: R-trees of boxes find the candidates, exact geometry settles them (product F8, P2).
+"""The fence index: which fence versions hold a ping, at its instant (product F8, P2).
 
-Two trees over the same boxes: shapely's STRtree answers columns of pings and may be read by many
-threads; `rtree` answers single boxes behind one lock, because libspatialindex is not thread-safe
-(quality.md §2). An index is never changed: a new one is built aside and swapped in.
+It answers by one of two engines, exactly alike:
+
+* **rtree**: R-trees of boxes find the candidates, exact geometry settles them. Ready as soon as it is
+  built, on every machine. shapely's STRtree answers columns of pings; `rtree` single boxes.
+* **cells**: the compiled index of `cells`, some forty times faster. `compile` makes it from the other,
+  aside; from that moment on it answers. Its kernels take seconds to compile on a machine that never ran
+  them, so a server starts with the R-tree and switches when they are ready (`kernels`).
+
+An index is never changed: `changed` makes the next one, which shares with it what stayed the same.
 """
 
 from __future__ import annotations
@@ -10,19 +16,22 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import rtree
-import shapely
 from numpy.typing import NDArray
 
 from geo.antimeridian import normalize_lon
-from geo.errors import NearcastError
-from geo.fences.fence import CircleShape, FenceVersion
-from geo.matching.circles import Circles
-from geo.matching.hits import Hits
-from geo.matching.polygons import Polygons
-from geo.measure import circle_boxes
+from geo.fences.fence import FenceVersion
+from geo.matching.boxes import RowsByFence, Trees
+from geo.matching.hits import Hits, Pairs
+from geo.matching.index_columns import BadCoordinates, GrowingColumns, IndexColumns
+
+if TYPE_CHECKING:
+    from geo.matching.cells import CellIndex
+
+__all__ = ["BadCoordinates", "FenceIndex", "Hits", "Pairs"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,64 +43,77 @@ ENTER_REACH = 1.1775 / np.sqrt(2.0)
 _LEAST_REACH_M = 1.1775 * 3.0
 #: a fix coarser than this enters only fences so large that missing it outside costs nothing
 _MOST_REACH_M = 2_000.0
-#: boxes moved by a turn are rounded: this is 0.1 mm, and what it lets in is settled exactly
-_OUTWARD_DEG = 1e-9
-#: for all indexes together: libspatialindex keeps its errors in one place for the whole process
-_RTREE_LOCK = threading.Lock()
-
-
-class BadCoordinates(NearcastError):
-    """A coordinate is no finite number in its range."""
-
-    code = "bad_coordinates"
+#: after so many changes, and if as many rows are gone as are left, everything is built anew
+_CHANGES_MOST = 1_024
+#: more edited fences than this, and than a twentieth of all, are indexed by building anew
+_EDITS_MOST = 256
 
 
 class FenceIndex:
     """Fence versions, indexed. Build with `FenceIndex.build`; reading is thread-safe.
 
     Attributes:
-        versions: as given; a row of the index is a position in it.
-        fence_id, live_from_ms, live_until_ms: their columns (int64).
-        is_circle: flags by row.
-        circles, polygons: the shapes as columns, by row.
+        columns: of all rows; `versions`, `fence_id`, `live_from_ms`, `live_until_ms`, `is_circle`,
+            `circles` and `polygons` are its columns. A row of the index is a position in them.
+        gone: rows that were taken out by `changed`: nothing finds them any more.
     """
 
-    def __init__(self, versions: Sequence[FenceVersion]) -> None:
-        self.versions = tuple(versions)
-        self.fence_id = np.array([v.fence_id for v in self.versions], np.int64)
-        self.live_from_ms = np.array([v.live_from_ms for v in self.versions], np.int64)
-        self.live_until_ms = np.array([v.live_until_ms for v in self.versions], np.int64)
-        _check_finite(self.versions)
-        shapes = [version.fence.shape for version in self.versions]
-        self.is_circle = np.array([isinstance(s, CircleShape) for s in shapes], bool)
-        self.circles = _circles(self.versions)
-        self.polygons = Polygons.build(shapes)
-        rows: dict[int, list[int]] = {}
-        for row, fence_id in enumerate(self.fence_id.tolist()):
-            rows.setdefault(fence_id, []).append(row)
-        self._rows = {fence_id: tuple(found) for fence_id, found in rows.items()}
-        boxes, box_row = self._boxes()
-        self._all = _Boxes(boxes, box_row)
-        odd = ~(self.is_circle | self.polygons.is_convex)
-        self._odd = _Boxes(boxes[odd[box_row]], box_row[odd[box_row]])
-        with _RTREE_LOCK:
-            self._rtree = _rtree(boxes)
+    def __init__(self, columns: IndexColumns, *, gone: frozenset[int] = frozenset()) -> None:
+        self.columns = columns
+        self.gone = gone
+        self.versions = columns.versions
+        self.fence_id = columns.fence_id
+        self.live_from_ms = columns.live_from_ms
+        self.live_until_ms = columns.live_until_ms
+        self.is_circle = columns.is_circle
+        self.circles = columns.circles
+        self.polygons = columns.polygons
+        self._cells: CellIndex | None = None
+        self._lineage = _Lineage()
 
     @classmethod
     def build(cls, versions: Sequence[FenceVersion]) -> FenceIndex:
-        """An index of these versions, ready for many threads.
+        """An index of these versions by R-tree, ready for many threads.
 
         Raises:
             BadCoordinates: a shape has a coordinate or radius that is no finite number.
         """
-        return cls(versions)
+        index = cls(IndexColumns.of(tuple(versions)))
+        index._trees  # noqa: B018 - built now, not by the first of several readers
+        return index
 
     def __len__(self) -> int:
         return len(self.versions)
 
+    @property
+    def engine(self) -> str:
+        """What answers: "rtree", or "cells" once `compile` is done."""
+        return "rtree" if self._cells is None else "cells"
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory of the cells, the shapes in them included; 0 by R-tree."""
+        return 0 if self._cells is None else self._cells.used_bytes
+
+    def compile(self) -> FenceIndex:
+        """Make the cells and answer by them from now on; returns this index.
+
+        Takes some 30 µs a fence, and seconds where the kernels were never compiled before.
+        Meanwhile others go on reading by R-tree.
+        """
+        if self._cells is None:
+            from geo.matching.cell_columns import ShapeColumns  # numba comes with it: not before
+            from geo.matching.cells import CellIndex
+
+            shapes = ShapeColumns.of(
+                circles=self.circles, polygons=self.polygons, is_circle=self.is_circle
+            )
+            self._cells = CellIndex.build(shapes)
+        return self
+
     def rows_of(self, fence_id: int) -> tuple[int, ...]:
         """The rows of a fence's versions, in the order given; empty for one that is not indexed."""
-        return self._rows.get(fence_id, ())
+        return self._rows.of_fence(fence_id)
 
     def match(self, *, lon: Floats, lat: Floats, at_ms: Ints | None = None) -> Hits:
         """The fence versions that contain each ping and are live at its instant.
@@ -105,47 +127,103 @@ class FenceIndex:
         Raises:
             BadCoordinates: a coordinate is NaN, infinite or out of range.
         """
+        if self._cells is not None:
+            return self.pairs(lon=lon, lat=lat, at_ms=at_ms).hits()
         lon, lat = _places(lon, lat)
-        ping, fence = self._all.holding(lon, lat)
+        trees = self._trees
+        ping, fence = trees.all.holding(lon, lat)
         if at_ms is not None:
             ping, fence = self._live(at_ms, ping, fence)
         held = self.hold(lon=lon, lat=lat, ping=ping, fence=fence)
-        return Hits.sorted_from(ping[held], fence[held], fences=len(self), unique=self._all.has_twins)
+        return Hits.sorted_from(ping[held], fence[held], fences=len(self), unique=trees.all.has_twins)
+
+    def pairs(self, *, lon: Floats, lat: Floats, at_ms: Ints | None = None) -> Pairs:
+        """`match` in its leanest form, as the cells write it."""
+        cells = self._cells
+        if cells is None:
+            return Pairs.of(self.match(lon=lon, lat=lat, at_ms=at_ms), pings=len(lon))
+        from geo.matching.cells import BadPing, keep_live
+
+        lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+        try:
+            offsets, fence, doubts = cells.match(lon=lon, lat=lat)
+        except BadPing as bad:
+            raise _no_place(bad.ping, lon, lat) from None
+        found = Pairs(offsets=offsets, fence=fence)
+        if len(doubts):
+            found = self._settled(found, lon, lat, doubts)
+        if at_ms is None or self._all_live(at_ms):
+            return found
+        offsets, fence = keep_live(
+            found.offsets, found.fence, at_ms, self.live_from_ms, self.live_until_ms
+        )
+        return Pairs(offsets=offsets, fence=fence)
 
     def match_one(self, lon: float, lat: float, *, at_ms: int | None = None) -> list[int]:
-        """Rows of the fences that contain one place, ascending; as `match`, by the `rtree` index."""
-        lons, lats = _places(np.array([lon]), np.array([lat]))
-        x, y = float(lons[0]), float(lats[0])
-        fence = np.array(self.in_box(x, y, x, y), np.int64)
-        ping = np.zeros(len(fence), np.int64)
-        if at_ms is not None:
-            ping, fence = self._live(np.array([at_ms]), ping, fence)
-        found: list[int] = fence[self.hold(lon=lons, lat=lats, ping=ping, fence=fence)].tolist()
-        return found
+        """Rows of the fences that contain one place, ascending; as `match`."""
+        if self._cells is None:
+            return self._one_by_rtree(lon, lat, at_ms)
+        if not (abs(lat) <= 90 and math.isfinite(lon)):
+            raise _no_place(0, np.array([lon]), np.array([lat]))
+        found, unsure = self._cells.one(lon if -180 <= lon < 180 else float(normalize_lon(lon)), lat)
+        if unsure:
+            found = self.pairs(lon=np.array([lon]), lat=np.array([lat])).fence.tolist()
+        if at_ms is None:
+            return found
+        return [row for row in found if self.live_from_ms[row] <= at_ms < self.live_until_ms[row]]
 
     def candidates(self, *, lon: Floats, lat: Floats, at_ms: Ints | None, accuracy_m: Floats) -> Hits:
         """`match`, and the fences that a fix outside of them may still be in with P ≥ 0.5.
 
-        Only concave, holed and multi-part fences can be (certainty.md §4): those whose box, grown by
-        0.83 × accuracy (that much on iOS; less elsewhere), at most 2 km, holds the fix. A fix
-        without accuracy (NaN or 0) gets no more than `match`.
+        Only concave, holed and multi-part fences can be (certainty.md §4): those that come within
+        0.83 × accuracy (that much on iOS; less elsewhere), at most 2 km; by R-tree, whose box does. A
+        fix without accuracy (NaN or 0) gets no more than `match`.
         """
-        sure = self.match(lon=lon, lat=lat, at_ms=at_ms)
-        lon, lat = _places(lon, lat)
-        fuzzy = np.flatnonzero(np.asarray(accuracy_m) > 0)
-        if not len(self._odd) or not len(fuzzy):
-            return sure
-        reach_m = np.clip(ENTER_REACH * accuracy_m[fuzzy], _LEAST_REACH_M, _MOST_REACH_M)
-        near, fence = self._odd.reached(lon[fuzzy], lat[fuzzy], reach_m)
-        ping = fuzzy[near]
+        accuracy_m = np.asarray(accuracy_m, np.float64)
+        with np.errstate(invalid="ignore"):
+            reach_m = np.clip(ENTER_REACH * accuracy_m, _LEAST_REACH_M, _MOST_REACH_M)
+        reach_m = np.where(accuracy_m > 0, reach_m, np.nan)
+        sure = self.pairs(lon=lon, lat=lat, at_ms=at_ms)
+        _, ping, fence = self.near(sure, lon=lon, lat=lat, reach_m=reach_m)
         if at_ms is not None:
             ping, fence = self._live(at_ms, ping, fence)
         return Hits.sorted_from(
             np.concatenate([sure.ping, ping]),
-            np.concatenate([sure.fence, fence]),
+            np.concatenate([sure.fence.astype(np.int64), fence]),
             fences=len(self),
             unique=True,
         )
+
+    def near(
+        self, found: Pairs, *, lon: Floats, lat: Floats, reach_m: Floats
+    ) -> tuple[Bools, Ints, Ints]:
+        """Which pairs have their rim near, and which odd fences lie beside.
+
+        Args:
+            found: what `pairs` found for these places.
+            reach_m: of each place; NaN asks for nothing.
+        Returns:
+            A flag a pair: the rim may come within reach, all of them by R-tree. And further pairs, in
+            any order and possibly found already, of a place and a concave, holed or multi-part fence
+            within reach.
+        """
+        if self._cells is None:
+            ping, fence = self._beside(np.flatnonzero(reach_m > 0), lon, lat, reach_m)
+            return np.ones(len(found), bool), ping, fence
+        close, extra, far = self._cells.near(
+            lon=lon, lat=lat, reach_m=reach_m, offsets=found.offsets, rows=found.fence
+        )
+        ping, fence = extra >> 32, extra & 0xFFFFFFFF
+        if len(far):
+            more = self._beside(far, lon, lat, np.minimum(reach_m, _MOST_REACH_M))
+            ping, fence = np.concatenate([ping, more[0]]), np.concatenate([fence, more[1]])
+        return close, ping, fence
+
+    def _beside(self, some: Ints, lon: Floats, lat: Floats, reach_m: Floats) -> tuple[Ints, Ints]:
+        """Pairs of these places and the odd fences whose box comes within reach."""
+        lon, lat = _places(np.asarray(lon)[some], np.asarray(lat)[some])
+        near, fence = self._trees.odd_reached(lon, lat, np.asarray(reach_m)[some])
+        return some[near], fence
 
     def in_box(self, west: float, south: float, east: float, north: float) -> list[int]:
         """Rows whose box meets this one, ascending; edges count. `west > east` is across 180°.
@@ -161,11 +239,7 @@ class FenceIndex:
                 f"The box {west}, {south}, {east}, {north} is no box: give finite degrees as west, "
                 "south, east, north, south at most north."
             )
-        found: set[int] = set()
-        with _RTREE_LOCK:
-            for w, e in _spans(west, east):
-                found.update(self._rtree.intersection((w, south, e, north)))
-        return sorted({int(self._all.row[box]) for box in found})
+        return self._trees.in_box(west, south, east, north)
 
     def hold(self, *, lon: Floats, lat: Floats, ping: Ints, fence: Ints) -> Bools:
         """Whether each pair's fence contains its ping, exactly, whatever the time.
@@ -181,100 +255,118 @@ class FenceIndex:
             held[some] = shapes.hold(lon=lon, lat=lat, ping=ping[some], fence=fence[some])
         return held
 
+    # --- changing ---------------------------------------------------------------------------------
+
+    def changed(self, *, added: Sequence[FenceVersion] = (), removed: Sequence[int] = ()) -> FenceIndex:
+        """The next index: these versions behind its rows, the removed rows found no more.
+
+        Rows keep their numbers, except where everything is built anew: after many changes, by R-tree,
+        and where another index was made from this one before. So ask the new index for its rows.
+
+        Args:
+            added: versions; a fence that moves is its old row removed and its new version added.
+            removed: rows of this index.
+        Raises:
+            BadCoordinates: an added shape has a coordinate or radius that is no finite number.
+        """
+        with self._lineage.lock:
+            gone = self.gone | frozenset(removed)
+            worn = len(gone) > _CHANGES_MOST and 2 * len(gone) > len(self)
+            if self._cells is None or worn or not self._cells.is_newest:
+                kept = [v for row, v in enumerate(self.versions) if row not in gone]
+                index = FenceIndex.build([*kept, *added])
+                return index if self._cells is None else index.compile()
+            return self._with(added, np.array(sorted(gone - self.gone), np.int64), gone)
+
+    def _with(self, added: Sequence[FenceVersion], removed: Ints, gone: frozenset[int]) -> FenceIndex:
+        from geo.matching.cell_columns import ShapeColumns
+
+        lineage, cells = self._lineage, self._cells
+        more = IndexColumns.of(added)
+        if lineage.columns is None:
+            lineage.columns = GrowingColumns(self.columns)
+        shapes = ShapeColumns.of(circles=more.circles, polygons=more.polygons, is_circle=more.is_circle)
+        assert cells is not None
+        next_cells = cells.changed(shapes, removed)
+        lineage.columns.append(more)
+        index = FenceIndex(lineage.columns.first(len(self) + len(added)), gone=gone)
+        index._cells, index._lineage = next_cells, lineage
+        if self._rows.changes < _CHANGES_MOST:
+            index._rows = self._rows.changed(more.fence_id, len(self), gone)
+            index._trees = self._trees.changed(more, len(self), gone)
+        index._trees, index._rows  # noqa: B018 - counted anew where they were not taken over
+        return index
+
+    def following(self, versions: Sequence[FenceVersion]) -> FenceIndex:
+        """The index of exactly these versions, made from this one where little differs.
+
+        A version is known by its fence, number and live time. Rows of a fence keep the order given.
+        """
+        wanted = {_identity(v) for v in versions}
+        held = {_identity(v): row for row, v in enumerate(self.versions) if row not in self.gone}
+        edited = {fence for fence, *_ in held.keys() ^ wanted}
+        if len(edited) > max(_EDITS_MOST, len(self) // 20):
+            index = FenceIndex.build(versions)
+            return index if self._cells is None else index.compile()
+        if not edited:
+            return self
+        removed = [row for name, row in held.items() if name[0] in edited]
+        return self.changed(added=[v for v in versions if v.fence_id in edited], removed=removed)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _trees(self) -> Trees:
+        return Trees.of(self.columns, self.gone)
+
+    @cached_property
+    def _rows(self) -> RowsByFence:
+        return RowsByFence.of(self.fence_id, self.gone)
+
+    @cached_property
+    def _always_live(self) -> tuple[int, int]:
+        """`[from, until)` in which every row is live."""
+        if not len(self):
+            return -(1 << 62), 1 << 62
+        return int(self.live_from_ms.max()), int(self.live_until_ms.min())
+
+    def _all_live(self, at_ms: Ints) -> bool:
+        first, last = self._always_live
+        return not len(at_ms) or bool(first <= np.min(at_ms) and np.max(at_ms) < last)
+
+    def _settled(self, found: Pairs, lon: Floats, lat: Floats, doubts: Ints) -> Pairs:
+        """Without the circles whose rim is so near that only the geodesic knew."""
+        ping, row = doubts >> 32, doubts & 0xFFFFFFFF
+        held = self.circles.hold(lon=normalize_lon(lon), lat=lat, ping=ping, fence=row)
+        return found.without(ping[~held], row[~held])
+
+    def _one_by_rtree(self, lon: float, lat: float, at_ms: int | None) -> list[int]:
+        lons, lats = _places(np.array([lon]), np.array([lat]))
+        x, y = float(lons[0]), float(lats[0])
+        fence = np.array(self.in_box(x, y, x, y), np.int64)
+        ping = np.zeros(len(fence), np.int64)
+        if at_ms is not None:
+            ping, fence = self._live(np.array([at_ms]), ping, fence)
+        held = self.hold(lon=lons, lat=lats, ping=ping, fence=fence)
+        found: list[int] = fence[held].tolist()
+        return found
+
     def _live(self, at_ms: Ints, ping: Ints, fence: Ints) -> tuple[Ints, Ints]:
         at = np.asarray(at_ms, np.int64)[ping]
         live = (self.live_from_ms[fence] <= at) & (at < self.live_until_ms[fence])
         return ping[live], fence[live]
 
-    def _boxes(self) -> tuple[Floats, Ints]:
-        """Boxes (west, south, east, north) and the rows they stand for, in plain longitudes.
 
-        A fence across 180° has two, a turn apart; a polygon that reaches a pole has its latitude too.
-        """
-        circles = self.circles
-        round_ = np.stack(
-            circle_boxes(lon=circles.lon, lat=circles.lat, radius_m=circles.radius_m), axis=1
-        )
-        boxes = np.where(self.is_circle[:, None], round_, self.polygons.bounds)
-        rows = np.arange(len(boxes))
-        found, of = [boxes], [rows]
-        for turn, chosen in ((-360.0, boxes[:, 2] >= 180), (360.0, boxes[:, 0] < -180)):
-            found.append(boxes[chosen] + np.array([turn - _OUTWARD_DEG, 0.0, turn + _OUTWARD_DEG, 0.0]))
-            of.append(rows[chosen])
-        for pole, reached in ((-90.0, boxes[:, 1] == -90), (90.0, boxes[:, 3] == 90)):
-            chosen = reached & ~self.is_circle
-            found.append(np.tile([-180.0, pole, 180.0, pole], (int(chosen.sum()), 1)))
-            of.append(rows[chosen])
-        return np.vstack(found), np.concatenate(of)
+def _identity(version: FenceVersion) -> tuple[int, int, int, int]:
+    return version.fence_id, version.version, version.live_from_ms, version.live_until_ms
 
 
-class _Boxes:
-    """An STRtree of boxes and the row of the index that each stands for."""
+class _Lineage:
+    """What an index and those made from it share: one lock, and columns that grow."""
 
-    def __init__(self, boxes: Floats, row: Ints) -> None:
-        self.row = row
-        self.has_twins = len(np.unique(row)) < len(row)
-        # a diagonal has the same envelope as its box and half the size
-        diagonals = shapely.linestrings(boxes.reshape(-1, 2, 2))
-        self._tree = shapely.STRtree(diagonals)
-        # the tree is built by its first query: now, not by the first of several readers
-        self._tree.query(shapely.Point(0.0, 0.0))
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def holding(self, lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
-        """Pairs (place, row) whose box holds the place, in any order."""
-        place, box = self._tree.query(shapely.points(lon, lat))
-        return np.asarray(place, np.int64), self.row[box]
-
-    def reached(self, lon: Floats, lat: Floats, reach_m: Floats) -> tuple[Ints, Ints]:
-        """Pairs (place, row) whose box comes within so many metres of the place."""
-        west, south, east, north = circle_boxes(lon=lon, lat=lat, radius_m=reach_m)
-        everywhere = np.arange(len(lon))
-        found = [
-            self._meeting(some, west + turn, south, east + turn, north)
-            for turn, some in (
-                (0.0, everywhere),
-                (360.0, np.flatnonzero(west < -180)),
-                (-360.0, np.flatnonzero(east > 180)),
-            )
-        ]
-        places, rows = zip(*found, strict=True)
-        return np.concatenate(places), np.concatenate(rows)
-
-    def _meeting(
-        self, some: Ints, west: Floats, south: Floats, east: Floats, north: Floats
-    ) -> tuple[Ints, Ints]:
-        boxes = shapely.box(west[some], south[some], east[some], north[some])
-        place, box = self._tree.query(boxes)
-        return some[place], self.row[box]
-
-
-def _circles(versions: Sequence[FenceVersion]) -> Circles:
-    columns = np.full((len(versions), 3), np.nan)
-    for row, version in enumerate(versions):
-        shape = version.fence.shape
-        if isinstance(shape, CircleShape):
-            columns[row] = shape.lon, shape.lat, shape.radius_m
-    lon, lat, radius_m = columns.T.copy()
-    return Circles.build(lon=lon, lat=lat, radius_m=radius_m)
-
-
-def _check_finite(versions: Sequence[FenceVersion]) -> None:
-    """Refuse a shape with NaN or infinity, or with no coordinates, before any tree sees it."""
-    for version in versions:
-        shape = version.fence.shape
-        if isinstance(shape, CircleShape):
-            good = math.isfinite(shape.lon + shape.lat + shape.radius_m)
-        else:
-            numbers = shapely.get_coordinates(shape.geometry)
-            good = len(numbers) > 0 and bool(np.isfinite(numbers).all())
-        if not good:
-            raise BadCoordinates(
-                f"Fence {version.fence_id} has a coordinate or radius that is no finite number; "
-                "give degrees and metres."
-            )
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.columns: GrowingColumns | None = None
 
 
 def _places(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
@@ -282,34 +374,12 @@ def _places(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
     lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
     good = np.isfinite(lon) & (np.abs(lat) <= 90)
     if not good.all():
-        row = int(np.flatnonzero(~good)[0])
-        raise BadCoordinates(
-            f"Ping {row} lies at lon {lon[row]}, lat {lat[row]}; admit only finite degrees, "
-            "latitudes from -90 to 90."
-        )
+        raise _no_place(int(np.flatnonzero(~good)[0]), lon, lat)
     return normalize_lon(lon), lat
 
 
-def _spans(west: float, east: float) -> list[tuple[float, float]]:
-    """The spans of [-180, 180] that a box covers; its bounds may be any longitudes."""
-    width = east - west if west <= east else east - west + 360.0
-    if width >= 360:
-        return [(-180.0, 180.0)]
-    if -180 <= west <= east <= 180:
-        spans = [(west, east)]
-    else:
-        west = float(normalize_lon(west))
-        east = float(normalize_lon(east))
-        spans = [(west, 180.0), (-180.0, east)] if west > east else [(west, east)]
-    # 180 and -180 are one meridian, and a fence that ends there stands at one of them
-    spans += [(-180.0, -180.0)] if any(e == 180 for _, e in spans) else []
-    spans += [(180.0, 180.0)] if any(w == -180 for w, _ in spans) else []
-    return spans
-
-
-def _rtree(boxes: Floats) -> rtree.index.Index:
-    """A bulk-loaded `rtree` index; ids are positions of the boxes, which are finite."""
-    if not len(boxes):
-        return rtree.index.Index()
-    low, high = boxes[:, :2].copy(), boxes[:, 2:].copy()
-    return rtree.index.Index((np.arange(len(boxes)), low, high))
+def _no_place(row: int, lon: Floats, lat: Floats) -> BadCoordinates:
+    return BadCoordinates(
+        f"Ping {row} lies at lon {lon[row]}, lat {lat[row]}; admit only finite degrees, "
+        "latitudes from -90 to 90."
+    )

@@ -23,7 +23,8 @@ EDGE_REACH = 4.5
 #: from this radius on (in sigma) three terms of the curvature expansion beat 16 nodes
 EXPANSION_FROM = 6.0
 
-_NODE_COS = np.cos((np.arange(16) + 0.5) * np.pi / 16)
+#: of the midpoint rule on the rim
+NODE_COS = np.cos((np.arange(16) + 0.5) * np.pi / 16)
 # A fix exactly on an edge has no side. The sum and the crossing number are both taken at a point
 # this many sigma beside the fix; P is continuous, so this moves it by less than 1e-7.
 _NUDGE_X, _NUDGE_Y = 1.3e-7, 0.7e-7
@@ -97,8 +98,8 @@ def _expansion(u: Floats, v: Floats) -> Floats:
 def _boundary_integral(u: Floats, e: Floats) -> Floats:
     """Green's theorem on the rim; the midpoint rule is exact to 1e-6 for u < 6."""
     u, e = u[:, None], e[:, None]
-    along = u * u + u * e * _NODE_COS
-    rho2 = u * u + e * e + 2 * u * e * _NODE_COS
+    along = u * u + u * e * NODE_COS
+    rho2 = u * u + e * e + 2 * u * e * NODE_COS
     # (1 - exp(-rho²/2)) / rho² tends to 1/2 where a node meets the fix
     safe = np.maximum(rho2, _TINY)
     weight = np.where(rho2 > 1e-12, -np.expm1(-0.5 * safe) / safe, 0.5)

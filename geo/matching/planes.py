@@ -16,6 +16,7 @@ from geo.measure import WGS84
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 #: sigma × tan(latitude) above which the equirectangular plane errs by more than 1.4e-4 in P
 _CONVERGENCE_M = 5_000.0
@@ -33,8 +34,7 @@ def edges_about(polygons: Polygons, *, lon: Floats, lat: Floats, sigma_m: Floats
         lon, lat, sigma_m: of the fixes, one per pair; longitudes in [-180, 180).
         fence: rows of polygons, one per pair.
     """
-    bent = polygons.goes_round[fence] | (np.abs(lat) > POLAR_DEG)
-    bent |= sigma_m * np.tan(np.radians(np.minimum(np.abs(lat), POLAR_DEG))) > _CONVERGENCE_M
+    bent = is_bent(polygons, lat=lat, sigma_m=sigma_m, fence=fence)
     if not bent.any():
         return _equirectangular(polygons, lon, lat, fence, np.arange(len(fence)))
     plain = np.flatnonzero(~bent)
@@ -44,6 +44,13 @@ def edges_about(polygons: Polygons, *, lon: Floats, lat: Floats, sigma_m: Floats
         ends = polygons.ends[first : first + polygons.count[fence[pair]]]
         found.append(_azimuthal(ends, lon=lon[pair], lat=lat[pair], sigma_m=sigma_m[pair], pair=pair))
     return _joined(found)
+
+
+def is_bent(polygons: Polygons, *, lat: Floats, sigma_m: Floats, fence: Ints) -> Bools:
+    """Pairs for which the equirectangular plane is not good enough."""
+    bent = polygons.goes_round[fence] | (np.abs(lat) > POLAR_DEG)
+    bent |= sigma_m * np.tan(np.radians(np.minimum(np.abs(lat), POLAR_DEG))) > _CONVERGENCE_M
+    return np.asarray(bent)
 
 
 def _joined(found: list[Edges]) -> Edges:

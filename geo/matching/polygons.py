@@ -23,6 +23,8 @@ Bools = NDArray[np.bool_]
 
 #: beyond, an edge straight in degrees is bent on the ground, and no polygon counts as convex
 POLAR_DEG = 85.0
+#: edges that share a box
+STRETCH = 16
 #: sines of turns down to minus this are rounding: 10,000 of them do not make a dent
 _STRAIGHT = 1e-12
 
@@ -41,6 +43,8 @@ class Polygons:
         ends: (n, 4) lon1, lat1, lon2, lat2 of directed edges, holes clockwise, all of them rim.
         middle: middle longitude of the part that an edge belongs to; parts are moved by whole turns
             next to the ping.
+        stretch_first, stretch_box: edges by sixteen, with the box (west, south, east, north) of each
+            such stretch: a row's stretches stand from its first on.
     """
 
     geometry: NDArray[Any]
@@ -52,16 +56,21 @@ class Polygons:
     count: Ints
     ends: Floats
     middle: Floats
+    stretch_first: Ints
+    stretch_box: Floats
 
     @classmethod
     def build(cls, shapes: Sequence[Shape]) -> Polygons:
         """Compile the polygons among these shapes; row i belongs to shape i."""
+        if not any(isinstance(shape, PolygonShape) for shape in shapes):
+            return cls._none(len(shapes))
         geometry = _geometries(shapes)
         edges = _Edges.of(geometry)
         is_convex, area_m2 = edges.convex(len(shapes)), edges.area_m2(len(shapes))
         goes_round = edges.round_rows(len(shapes))
         edges = edges.without_seams()
         count = np.bincount(edges.row, minlength=len(shapes))
+        stretches = -(-count // STRETCH)
         return cls(
             geometry=geometry,
             bounds=shapely.bounds(geometry).reshape(-1, 4),
@@ -72,6 +81,27 @@ class Polygons:
             count=count,
             ends=edges.ends,
             middle=edges.middle,
+            stretch_first=np.cumsum(stretches) - stretches,
+            stretch_box=_stretch_boxes(edges.ends, count),
+        )
+
+    @classmethod
+    def _none(cls, rows: int) -> Polygons:
+        """Rows of circles only."""
+        nothing = np.full(rows, np.nan)
+        counts = np.zeros(rows, np.int64)
+        return cls(
+            geometry=np.full(rows, None, object),
+            bounds=np.full((rows, 4), np.nan),
+            is_convex=np.zeros(rows, bool),
+            goes_round=np.zeros(rows, bool),
+            area_m2=nothing,
+            first=counts,
+            count=counts,
+            ends=np.zeros((0, 4)),
+            middle=np.zeros(0),
+            stretch_first=counts,
+            stretch_box=np.zeros((0, 4)),
         )
 
     def hold(self, *, lon: Floats, lat: Floats, ping: Ints, fence: Ints) -> Bools:
@@ -91,6 +121,17 @@ class Polygons:
             south, north = self.bounds[fence, 1], self.bounds[fence, 3]
             held |= ((y == 90) & (north == 90)) | ((y == -90) & (south == -90))
         return held
+
+
+def _stretch_boxes(ends: Floats, count: Ints) -> Floats:
+    """(n, 4) boxes of the edges of each row, by sixteen."""
+    if not len(ends):
+        return np.zeros((0, 4))
+    place = np.arange(len(ends)) - np.repeat(np.cumsum(count) - count, count)
+    begin = np.flatnonzero(place % STRETCH == 0)
+    low = np.minimum.reduceat(np.minimum(ends[:, :2], ends[:, 2:]), begin)
+    high = np.maximum.reduceat(np.maximum(ends[:, :2], ends[:, 2:]), begin)
+    return np.hstack([low, high])
 
 
 def _geometries(shapes: Sequence[Shape]) -> NDArray[Any]:

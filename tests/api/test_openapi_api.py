@@ -115,4 +115,4 @@ def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(
 
 def test_probes(client: FlaskClient) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
-    assert client.get("/readyz").json == {"status": "ready"}
+    assert client.get("/readyz").json == {"status": "ready", "matcher": "rtree"}

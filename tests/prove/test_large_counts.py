@@ -9,15 +9,18 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 
+from geo.matching.index import FenceIndex
 from nearcast.store.engine import make_engine, reading
 from nearcast.store.tables import decision, delivery
 from tests.api.test_kill import bodies, replayed
+from tests.geo.matching.test_cells_twin import differing
 from tests.geo.matching.test_index_twin import found_by_index, found_plainly
 from tests.services.test_take_pings import check_any_order, walks
 from tests.services.test_upload_fuzz import check_many
 from tests.services.test_upload_kills import STEPS, kills_on_postgresql, kills_on_sqlite
 from tests.strategies import cases
 from tests.world import GANGNAM, World
+from tests.worlds import world
 
 pytestmark = pytest.mark.prove
 
@@ -34,6 +37,19 @@ def test_index_and_brute_force(proof):
 
     equal()
     proof("F8, P2: pings on rims, edges, vertices, 180° and poles: the index equals brute force", count)
+
+
+@pytest.mark.parametrize("first", range(0, 25_000, 5_000))
+def test_cells_and_brute_force(first, proof):
+    count = 0
+    for seed in range(first, first + 5_000):
+        drawn = world(1_000_000 + seed)
+        index = FenceIndex.build(drawn.versions).compile()
+        assert differing(index, drawn) == set(), seed
+        count += len(drawn.lon)
+    proof(
+        "P2: pings at rims, edges, corners, cell borders, 180° and poles: cells equal brute force", count
+    )
 
 
 @pytest.mark.parametrize(("database", "rounds"), [("sqlite", 200), ("postgresql", 40)])

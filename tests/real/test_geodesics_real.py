@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import shapely
 
+from geo.antimeridian import normalize_lon
+from geo.fences.fence import CircleShape
+from geo.matching.index import FenceIndex
 from geo.measure import WGS84, destination, distance_m
+from tests.strategies import version_of
 
 pytestmark = pytest.mark.real
 
@@ -45,6 +49,29 @@ def test_all_20_arrive_where_they_should(geodesics: dict[str, np.ndarray]) -> No
     g = geodesics
     lon, lat = destination(lon=g["lon1"], lat=g["lat1"], azimuth_deg=g["azi1"], distance_m=g["s12_m"])
     assert distance_m(lon1=lon, lat1=lat, lon2=g["lon2"], lat2=g["lat2"]).max() < 1e-8
+
+
+@pytest.mark.parametrize("engine", ["rtree", "cells"])
+def test_all_20_as_radii_are_in_at_a_millimetre_more_and_out_at_one_less(
+    geodesics: dict[str, np.ndarray], engine: str
+) -> None:
+    """Circles of 2,300 to 17,100 km, over poles and around half the earth."""
+    g = geodesics
+    versions = [
+        version_of(
+            CircleShape(lon=float(normalize_lon(lon)), lat=lat, radius_m=length + off),
+            fence_id=number,
+        )
+        for off in (1e-3, -1e-3)
+        for number, (lon, lat, length) in enumerate(zip(g["lon1"], g["lat1"], g["s12_m"], strict=True))
+    ]
+    index = FenceIndex.build(versions)
+    if engine == "cells":
+        index.compile()
+    for number, (lon, lat) in enumerate(zip(g["lon2"], g["lat2"], strict=True)):
+        found = index.match_one(lon, lat)
+        assert number in found
+        assert number + 20 not in found
 
 
 def test_the_ellipsoid_that_both_areas_rest_on_gives_the_planimeters_areas(

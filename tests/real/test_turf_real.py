@@ -14,7 +14,9 @@ import shapely
 from geo.areas import Area, AreaLayer
 from geo.fences.refusals import ShapeRefused
 from geo.fences.shapes import read_geojson
+from geo.matching.index import FenceIndex
 from geo.measure import distance_m, geodesic_area_m2, projected_area_m2
+from tests.strategies import polygon_shape, version_of
 
 pytestmark = pytest.mark.real
 
@@ -159,3 +161,32 @@ def test_turfs_circle_on_a_sphere_is_up_to_12_5_m_off_its_radius() -> None:
     away = distance_m(lon1=centre[0], lat1=centre[1], lon2=lon, lat2=lat)
     assert away.min() == pytest.approx(4_992.8, abs=0.1)
     assert away.max() == pytest.approx(5_012.5, abs=0.1)
+
+
+def _points(geometry: dict[str, Any]) -> list[list[float]]:
+    return [geometry["coordinates"]] if geometry["type"] == "Point" else geometry["coordinates"]
+
+
+@pytest.mark.parametrize("engine", ["rtree", "cells"])
+@pytest.mark.parametrize("way", ["within", "contains"])
+def test_points_within_what_turf_says_contains_them(engine: str, way: str) -> None:
+    """turf's predicates leave the boundary out, ours takes it in: there alone we may say more."""
+    looked_at = 0
+    for path in sorted(needed(f"turf-boolean-{way}/test").glob("**/*.geojson")):
+        one, two = (feature["geometry"] for feature in read(path)["features"][:2])
+        inner, outer = (one, two) if way == "within" else (two, one)
+        if inner["type"] not in ("Point", "MultiPoint") or "Polygon" not in outer["type"]:
+            continue
+        looked_at += 1
+        shape = shapely.geometry.shape(outer)
+        index = FenceIndex.build([version_of(polygon_shape(shape))])
+        if engine == "cells":
+            index.compile()
+        held = [index.match_one(*point) == [0] for point in _points(inner)]
+        edge = [shapely.Point(point).touches(shape) for point in _points(inner)]
+        if "/true/" in path.as_posix():
+            assert all(held), path.name
+        else:
+            assert not all(held) or all(edge), path.name
+        assert held == [bool(shape.covers(shapely.Point(point))) for point in _points(inner)]
+    assert looked_at >= 8

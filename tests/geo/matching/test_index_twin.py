@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from geo.matching import circles as circles_module
-from geo.matching import index as index_module
+from geo.matching import index_columns as columns_module
 from geo.matching.circles import Circles
 from geo.matching.hits import Hits
 from geo.matching.index import FenceIndex
@@ -136,9 +136,9 @@ def live_to_the_end(self, at_ms, ping, fence):
 
 BUILD = Circles.build
 MISTAKES = {
-    "box of a circle 10 % too small": (index_module, "circle_boxes", box_ten_percent_small),
-    "box of a circle by walking": (index_module, "circle_boxes", box_by_walking),
-    "box by the mean radius": (index_module, "circle_boxes", box_by_mean_radius),
+    "box of a circle 10 % too small": (columns_module, "circle_boxes", box_ten_percent_small),
+    "box of a circle by walking": (columns_module, "circle_boxes", box_by_walking),
+    "box by the mean radius": (columns_module, "circle_boxes", box_by_mean_radius),
     "haversine": (Circles, "hold", hold_by_haversine),
     "no micrometre on the rim": (circles_module, "RIM_TOLERANCE_M", 0.0),
     "chord for geodesic": (Circles, "build", classmethod(bound_too_bold)),
