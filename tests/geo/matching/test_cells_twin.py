@@ -37,6 +37,7 @@ def differing(index: FenceIndex, drawn: World) -> set[tuple[int, int]]:
     return pairs_of(hits) ^ pairs_of(plain.match(**columns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, WORLDS, 40))
 def test_cells_equal_brute_force(first: int):
     for seed in range(first, first + 40):
@@ -125,6 +126,7 @@ def test_thousands_of_fences_over_each_other():
     assert index.match_one(127.0, 37.5) == list(range(4_000))
 
 
+@pytest.mark.slow
 def test_shapes_larger_than_tiles_and_countries():
     rng = np.random.default_rng(5)
     shapes = [

@@ -29,6 +29,7 @@ def wanted(alive: dict[int, FenceVersion], drawn: World) -> set[tuple[int, int]]
     return {(ping, rows[fence]) for ping, fence in pairs_of(hits)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compact_always", [False, True])
 def test_after_every_change_as_brute_force_and_the_versions_before_stay(
     compact_always: bool, monkeypatch: pytest.MonkeyPatch
@@ -59,6 +60,7 @@ def test_after_every_change_as_brute_force_and_the_versions_before_stay(
             assert found(old, drawn) == pairs
 
 
+@pytest.mark.slow
 def test_boxes_and_candidates_know_of_changes():
     drawn = world(3, fences=10, pings=100)
     made = FenceIndex.build(drawn.versions[:5]).compile()
