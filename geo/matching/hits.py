@@ -75,20 +75,26 @@ class Pairs:
             fence=hits.fence.astype(np.int32),
         )
 
-    def without(self, ping: NDArray[np.int64], fence: NDArray[np.int64]) -> Pairs:
-        """Without these pairs, a few of which each is there once."""
+    def losing(self, ping: NDArray[np.int64], fence: NDArray[np.int64]) -> Pairs:
+        """Without these pairs, a few of which each is there once, in ascending order of ping and fence.
+
+        The arrays are written over: only for pairs that nobody else holds. What stands before the first
+        of them is not touched, and what comes after moves once, so that a handful costs next to nothing
+        in a batch of a million.
+        """
         if not len(ping):
             return self
-        first = self.offsets[ping]
         place = [
             start + int(np.searchsorted(self.fence[start:end], row))
             for start, end, row in zip(
-                first.tolist(), self.offsets[ping + 1].tolist(), fence, strict=True
+                self.offsets[ping].tolist(), self.offsets[ping + 1].tolist(), fence, strict=True
             )
         ]
-        gone = np.zeros(len(self.offsets), np.int64)
-        np.add.at(gone, ping + 1, 1)
-        return Pairs(offsets=self.offsets - np.cumsum(gone), fence=np.delete(self.fence, place))
+        next_place, next_ping = [*place[1:], len(self.fence)], [*ping.tolist()[1:], len(self.offsets)]
+        for n, at in enumerate(place):
+            self.fence[at - n : next_place[n] - n - 1] = self.fence[at + 1 : next_place[n]]
+            self.offsets[ping[n] + 1 : next_ping[n] + 1] -= n + 1
+        return Pairs(offsets=self.offsets, fence=self.fence[: len(self.fence) - len(place)])
 
     def with_others(
         self, ping: NDArray[np.int64], fence: NDArray[np.int64]

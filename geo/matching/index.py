@@ -336,9 +336,11 @@ class FenceIndex:
 
     def _settled(self, found: Pairs, lon: Floats, lat: Floats, doubts: Ints) -> Pairs:
         """Without the circles whose rim is so near that only the geodesic knew."""
+        doubts.sort()
         ping, row = doubts >> 32, doubts & 0xFFFFFFFF
-        held = self.circles.hold(lon=normalize_lon(lon), lat=lat, ping=ping, fence=row)
-        return found.without(ping[~held], row[~held])
+        here = np.arange(len(ping))
+        held = self.circles.hold(lon=normalize_lon(lon[ping]), lat=lat[ping], ping=here, fence=row)
+        return found.losing(ping[~held], row[~held])
 
     def _one_by_rtree(self, lon: float, lat: float, at_ms: int | None) -> list[int]:
         lons, lats = _places(np.array([lon]), np.array([lat]))

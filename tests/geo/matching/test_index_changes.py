@@ -157,3 +157,18 @@ def test_eight_threads_match_while_the_index_changes(seconds: float):
     assert wrong == []
     assert min(rounds) > 0
     assert step > 5 * seconds
+
+
+def test_losing_some_pairs_is_leaving_them_out():
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        counts = rng.integers(0, 4, rng.integers(1, 30))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        fence = np.concatenate([np.sort(rng.permutation(9)[:n]) for n in counts]).astype(np.int32)
+        ping = np.repeat(np.arange(len(counts)), counts)
+        gone = np.flatnonzero(rng.random(len(fence)) < rng.choice([0.0, 0.1, 0.9, 1.0]))
+        kept = np.setdiff1d(np.arange(len(fence)), gone)
+        wanted = list(zip(ping[kept].tolist(), fence[kept].tolist(), strict=True))
+        left = Pairs(offsets=offsets, fence=fence).losing(ping[gone], fence[gone].astype(np.int64))
+        assert pairs_of(left.hits()) == set(wanted)
+        assert len(left) == len(wanted)
