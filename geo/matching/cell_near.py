@@ -11,107 +11,70 @@ fences around a ping outside of them, which may have P ≥ 0.5 there.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.matching.cell_circles import circle_q
 from geo.matching.cell_layout import (
     BLOCK_DEG,
     BLOCKS_A_DEGREE,
     BLOCKS_EAST,
-    CIRCLE_BITS,
+    CIRCLE_WIDTH,
     NO_CELLS,
-    ODD,
-    SURE_BITS,
     TILE_DEG,
     TILES_EAST,
-    TURNED,
+    TOGETHER,
     Cells,
 )
 from geo.matching.cell_places import block_place, entry_of, plain_lon
-from geo.matching.compiled import bare_kernel, inlined
+from geo.matching.cell_rims import CLOSE, NORTH_M, SPARE, SURE, ask_circle, ask_stream, crossing
+from geo.matching.compiled import bare_kernel, fetch, inlined
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
-#: what `near_many` says of a pair; a ping that is `FAR` is to be looked at by other means
-SURE, CLOSE = 1, 2
-#: metres of a degree of latitude, and of longitude at the equator, at least
-_NORTH_M = 110_500.0
+#: metres of a degree of longitude at the equator, at least
 _EAST_M = 111_300.0
-#: how much farther than asked is looked: distances here are right to 0.3 %
-_SPARE = 1.005
 #: a walk is not for poles and for countries
 _UP_TO_DEG = 84.0
 REACH_MOST_M = 2_000.0
-_SURE_MASK = (1 << SURE_BITS) - 1
-_CIRCLE_MASK = (1 << CIRCLE_BITS) - 1
+#: a box that touches more cells of a block is walked at once, without waiting for the others
+_FEW_CELLS = 24
+#: room for so many cells a ping on average
+_CELLS_A_PING = 12
 
 
-@inlined
-def _mark(rows: Rows, begin: int, end: int, row: int, close: NDArray[np.int8]) -> bool:
-    """Mark a pair of this ping as close; False if it is none."""
-    for place in range(begin, end):
-        if rows[place] == row:
-            close[place] = CLOSE
-            return True
-    return False
+class Tray(NamedTuple):
+    """Scratch of `near_many`, for the pings that go through a step together.
 
+    Attributes:
+        box: (pings, 5) longitude, latitude, half the box's width and height, metres a degree east.
+        span: (pings, 5) the ping, and the blocks its box meets: west, east, south, north.
+        at, base, who, x: of the cells to be asked: where the cell's word stands, then its stream, or
+            -1 - row of one circle; the first cell of its block; a line of `box`; the ping's longitude.
+    """
 
-@inlined
-def _add(extra: Ints, ping: int, row: int, before: int) -> None:
-    """Note a fence beside the ping, once."""
-    key = np.int64(ping) << 32 | np.int64(row)
-    count = extra[0]
-    for place in range(min(before, len(extra) - 1) + 1, min(count, len(extra) - 1) + 1):
-        if extra[place] == key:
-            return
-    if count + 1 < len(extra):
-        extra[count + 1] = key
-    extra[0] = count + 1
+    box: Floats
+    span: Ints
+    at: Ints
+    base: Ints
+    who: Ints
+    x: Floats
 
-
-@inlined
-def _rim_near(circle: Floats, row: int, x: float, y: float, reach_m: float) -> bool:
-    """Whether a circle that holds the place, or may, has its rim within reach."""
-    scale = circle[row * 8 + 2]
-    if scale == 0.0:  # no polynomial
-        return True
-    q = circle_q(circle, row, x, y)
-    if q > 1.0 + circle[row * 8 + 7]:
-        return False
-    depth = 1.0 - (reach_m * math.sqrt(scale) / _NORTH_M * _SPARE + circle[row * 8 + 7])
-    return depth <= 0.0 or q >= depth * depth
-
-
-@inlined
-def _edges_near(arena: Rows, vertex: Floats, place: int, x: float, y: float, reach_m: float) -> bool:
-    """Whether one of the edges of a piece comes within reach."""
-    east_m = _EAST_M * math.cos(math.radians(y))
-    turn = 360.0 if arena[place + 1] & TURNED else 0.0
-    x += turn
-    limit = reach_m * reach_m * (_SPARE * _SPARE)
-    for run in range(arena[place + 1] >> 4):
-        first = np.int64(arena[place + 2 + 2 * run])
-        ax, ay = (vertex[first, 0] - x) * east_m, (vertex[first, 1] - y) * 111_132.0
-        for corner in range(first + 1, first + 1 + arena[place + 3 + 2 * run]):
-            bx, by = (vertex[corner, 0] - x) * east_m, (vertex[corner, 1] - y) * 111_132.0
-            ex, ey = bx - ax, by - ay
-            length2 = ex * ex + ey * ey
-            along = -(ax * ex + ay * ey)
-            if along <= 0.0 or length2 == 0.0:
-                away = ax * ax + ay * ay
-            elif along >= length2:
-                away = bx * bx + by * by
-            else:
-                cross = ax * ey - ay * ex
-                away = cross * cross / length2
-            if away <= limit:
-                return True
-            ax, ay = bx, by
-    return False
+    @classmethod
+    def make(cls) -> Tray:
+        """Scratch for one thread."""
+        at, base, who = np.empty((3, TOGETHER * _CELLS_A_PING), np.int64)
+        return cls(
+            box=np.empty((TOGETHER, 5)),
+            span=np.empty((TOGETHER, 5), np.int64),
+            at=at,
+            base=base,
+            who=who,
+            x=np.empty(TOGETHER * _CELLS_A_PING),
+        )
 
 
 @inlined
@@ -123,6 +86,13 @@ def _around(column: int, columns: int) -> int:
 
 
 @inlined
+def _span(from_deg: float, to_deg: float, per_deg: float, g: int) -> tuple[int, int]:
+    """First and last of the g cells of a record between two distances from its corner."""
+    # what is negative is cut towards 0
+    return max(int(from_deg * per_deg), 0), min(g - 1, int(to_deg * per_deg))
+
+
+@bare_kernel
 def _look_around(
     arena: Rows,
     circle: Floats,
@@ -135,6 +105,7 @@ def _look_around(
     y: float,
     dx: float,
     dy: float,
+    east_m: float,
     reach_m: float,
     rows: Rows,
     begin: int,
@@ -150,40 +121,19 @@ def _look_around(
         return
     g = 1 << k
     per_deg = g * (1.0 / side_deg)
-    # what is negative is cut towards 0
-    first = int((x - dx - west) * per_deg)
-    last = min(g - 1, int((x + dx - west) * per_deg))
-    low = int((y - dy - south) * per_deg)
-    high = min(g - 1, int((y + dy - south) * per_deg))
-    first, low = max(first, 0), max(low, 0)
+    first, last = _span(x - dx - west, x + dx - west, per_deg, g)
+    low, high = _span(y - dy - south, y + dy - south, per_deg, g)
     base = (word >> 24) + ((word >> 4) & 0xFFFFF)
     for level in range(low, high + 1):
         for column in range(first, last + 1):
             cell = arena[base + level * g + column]
-            if cell & 3 == 2 and _rim_near(circle, cell >> 2, x, y, reach_m):
-                _mark(rows, begin, end, cell >> 2, close)
-            if cell & 3 != 3:
-                continue
-            place = base + (cell >> 2)
-            counts = arena[place]
-            sure, circles = counts & _SURE_MASK, (counts >> SURE_BITS) & _CIRCLE_MASK
-            pieces = counts >> (SURE_BITS + CIRCLE_BITS)
-            place += 1
-            if counts < 0:
-                sure, circles, pieces = arena[place], arena[place + 1], arena[place + 2]
-                place += 3
-            place += sure
-            for step in range(circles):
-                if _rim_near(circle, arena[place + step], x, y, reach_m):
-                    _mark(rows, begin, end, arena[place + step], close)
-            place += circles
-            for _ in range(pieces):
-                row = arena[place]
-                if _edges_near(arena, vertex, place, x, y, reach_m):
-                    held = _mark(rows, begin, end, row, close)
-                    if not held and arena[place + 1] & ODD:
-                        _add(extra, ping, row, before)
-                place += 2 + 2 * (arena[place + 1] >> 4)
+            if cell & 3 == 2:
+                ask_circle(circle, cell >> 2, x, y, reach_m, rows, begin, end, close)
+            elif cell & 3 == 3:
+                ask_stream(
+                    arena, circle, vertex, base + (cell >> 2), x, y, east_m, reach_m, rows, begin,
+                    end, close, ping, extra, before,
+                )  # fmt: skip
 
 
 @bare_kernel
@@ -199,8 +149,11 @@ def near_many(
     far: Ints,
     per_reach: Floats,
     with_wide: bool,
+    tray: Tray,
 ) -> None:
     """Tell sure pairs from close ones, and find the odd fences beside each ping.
+
+    As in `match_many`, many pings go through one step together, so that the waits for memory overlap.
 
     Args:
         reach_m: of each ping; NaN asks for nothing: its pairs are sure.
@@ -212,63 +165,163 @@ def near_many(
         with_wide: whether any tile has a record of its own.
         far: pings whose reach is too large, or that lie too near to a pole, for a walk; all their pairs
             are close, and nothing was looked for beside them. far[0] counts them.
+        tray: scratch of this thread.
     """
-    root, regions, tiles, wide = cells.root, cells.regions, cells.tiles, cells.wide
+    root, regions, tiles = cells.root, cells.regions, cells.tiles
     arena, circle, vertex = cells.arena, cells.circle, cells.vertex
+    box, span = tray.box, tray.span
+    at, base_at, who, there = tray.at, tray.base, tray.who, tray.x
     extra[0] = 0
     far[0] = 0
-    for ping in range(len(lon)):
-        begin, end = offsets[ping], offsets[ping + 1]
-        for place in range(begin, end):
-            close[place] = SURE
-        reach = reach_m[ping]
-        if not reach > 0.0:
-            continue
-        x, y = plain_lon(lon[ping]), lat[ping]
-        if reach > REACH_MOST_M or abs(y) > _UP_TO_DEG or len(cells.everywhere) > 0:
-            far[0] += 1
-            far[far[0]] = ping
-            for place in range(begin, end):
-                close[place] = CLOSE
-            continue
-        before = extra[0]
-        dy = reach * (_SPARE / _NORTH_M)
-        dx = reach * per_reach[int(abs(y))]
-        west_block = int((x - dx + 540.0) * BLOCKS_A_DEGREE) - BLOCKS_EAST
-        east_block = int((x + dx + 540.0) * BLOCKS_A_DEGREE) - BLOCKS_EAST
-        low_block = int((y - dy + 90.0) * BLOCKS_A_DEGREE)
-        high_block = int((y + dy + 90.0) * BLOCKS_A_DEGREE)
-        for by in range(low_block, high_block + 1):
-            for column in range(west_block, east_block + 1):
-                bx = _around(column, BLOCKS_EAST)
-                entry = entry_of(root, regions, bx, by)
-                if entry == 0:
-                    continue
-                word = tiles[block_place(entry, bx, by)]
-                if word & 15 != NO_CELLS and word:
+    close[:] = SURE
+    ping_first = 0
+    while ping_first < len(lon):
+        here = min(TOGETHER, len(lon) - ping_first)
+        # 1 the box about each ping, and the words of the blocks that it meets
+        left = 0
+        for step in range(here):
+            ping = ping_first + step
+            reach = reach_m[ping]
+            if not reach > 0.0:
+                continue
+            x, y = plain_lon(lon[ping]), lat[ping]
+            if reach > REACH_MOST_M or abs(y) > _UP_TO_DEG or len(cells.everywhere) > 0:
+                far[0] += 1
+                far[far[0]] = ping
+                for place in range(offsets[ping], offsets[ping + 1]):
+                    close[place] = CLOSE
+                continue
+            dy = reach * (SPARE / NORTH_M)
+            dx = reach * per_reach[int(abs(y))]
+            box[left, 0], box[left, 1], box[left, 2], box[left, 3] = x, y, dx, dy
+            span[left, 0] = ping
+            span[left, 1] = int((x - dx + 540.0) * BLOCKS_A_DEGREE) - BLOCKS_EAST
+            span[left, 2] = int((x + dx + 540.0) * BLOCKS_A_DEGREE) - BLOCKS_EAST
+            span[left, 3] = int((y - dy + 90.0) * BLOCKS_A_DEGREE)
+            span[left, 4] = int((y + dy + 90.0) * BLOCKS_A_DEGREE)
+            bx, by = _around(span[left, 1], BLOCKS_EAST), span[left, 3]
+            fetch(tiles, block_place(entry_of(root, regions, bx, by), bx, by))
+            left += 1
+        # 2 the cells that it touches
+        asked = 0
+        for step in range(left):
+            ping = span[step, 0]
+            x, y, dx, dy = box[step, 0], box[step, 1], box[step, 2], box[step, 3]
+            before = extra[0]
+            east_m = _EAST_M * math.cos(math.radians(y))
+            box[step, 4] = east_m
+            for by in range(span[step, 3], span[step, 4] + 1):
+                for column in range(span[step, 1], span[step, 2] + 1):
+                    bx = _around(column, BLOCKS_EAST)
+                    entry = entry_of(root, regions, bx, by)
+                    if entry == 0:
+                        continue
+                    word = tiles[block_place(entry, bx, by)]
+                    if word & 15 == NO_CELLS or not word:
+                        continue
                     # in the block's own longitudes: the ping may stand a turn away from it
-                    turn = (bx - column) * BLOCK_DEG
-                    _look_around(
-                        arena, circle, vertex, word, bx * BLOCK_DEG - 180.0, by * BLOCK_DEG - 90.0,
-                        BLOCK_DEG, x + turn, y, dx, dy, reach, rows, begin, end, close, ping, extra,
-                        before,
-                    )  # fmt: skip
-        if not with_wide:
-            continue
-        for ty in range(low_block >> 4, (high_block >> 4) + 1):
-            for column in range(west_block >> 4, (east_block >> 4) + 1):
-                tx = _around(column, TILES_EAST)
-                entry = entry_of(root, regions, tx << 4, ty << 4)
-                if entry & 1:
-                    turn = (tx - column) * TILE_DEG
-                    _look_around(
-                        arena, circle, vertex, wide[entry >> 1], tx * TILE_DEG - 180.0,
-                        ty * TILE_DEG - 90.0, TILE_DEG, x + turn, y, dx, dy, reach, rows, begin, end,
-                        close, ping, extra, before,
-                    )  # fmt: skip
+                    x_here = x + (bx - column) * BLOCK_DEG
+                    west, south = bx * BLOCK_DEG - 180.0, by * BLOCK_DEG - 90.0
+                    g = 1 << (word & 15)
+                    per_deg = g * BLOCKS_A_DEGREE
+                    first, last = _span(x_here - dx - west, x_here + dx - west, per_deg, g)
+                    low, high = _span(y - dy - south, y + dy - south, per_deg, g)
+                    touched = (last + 1 - first) * (high + 1 - low)
+                    if touched > _FEW_CELLS or asked + touched > len(at):
+                        _look_around(
+                            arena, circle, vertex, word, west, south, BLOCK_DEG, x_here, y, dx, dy,
+                            east_m, reach_m[ping], rows, offsets[ping], offsets[ping + 1], close, ping,
+                            extra, before,
+                        )  # fmt: skip
+                        continue
+                    base = (word >> 24) + ((word >> 4) & 0xFFFFF)
+                    for level in range(low, high + 1):
+                        fetch(arena, base + level * g + first)
+                        for nth in range(first, last + 1):
+                            at[asked], base_at[asked] = base + level * g + nth, base
+                            who[asked], there[asked] = step, x_here
+                            asked += 1
+        # 3 their words: streams and circle records
+        kept = 0
+        for task in range(asked):
+            cell = arena[at[task]]
+            if cell & 3 < 2:
+                continue
+            who[kept], there[kept] = who[task], there[task]
+            if cell & 3 == 2:
+                at[kept] = -np.int64(cell >> 2) - 1
+                fetch(circle, np.int64(cell >> 2) * CIRCLE_WIDTH)
+            else:
+                at[kept] = base_at[task] + (cell >> 2)
+                fetch(arena, at[kept])
+                fetch(arena, at[kept] + 16)
+            kept += 1
+        # 4 streams: the first things they name
+        for task in range(kept):
+            if at[task] < 0:
+                continue
+            place, circles, pieces = crossing(arena, at[task])
+            for nth in range(min(circles, 4)):
+                fetch(circle, np.int64(arena[place + nth]) * CIRCLE_WIDTH)
+            place += circles
+            for _ in range(min(pieces, 4)):
+                fetch(vertex, np.int64(arena[place + 2]) * 2)
+                fetch(vertex, np.int64(arena[place + 2] + arena[place + 3]) * 2)
+                place += 2 + 2 * (arena[place + 1] >> 4)
+        # 5 whose rim comes near
+        last_step, before = -1, extra[0]
+        for task in range(kept):
+            step = who[task]
+            if step != last_step:
+                last_step, before = step, extra[0]
+            ping = span[step, 0]
+            begin, end = offsets[ping], offsets[ping + 1]
+            if at[task] < 0:
+                ask_circle(
+                    circle, -at[task] - 1, there[task], box[step, 1], reach_m[ping], rows, begin, end,
+                    close,
+                )  # fmt: skip
+            else:
+                ask_stream(
+                    arena, circle, vertex, at[task], there[task], box[step, 1], box[step, 4],
+                    reach_m[ping], rows, begin, end, close, ping, extra, before,
+                )  # fmt: skip
+        if with_wide:
+            for step in range(left):
+                _ask_tiles(cells, box, span, step, reach_m, offsets, rows, close, extra)
+        ping_first += here
+
+
+@bare_kernel
+def _ask_tiles(
+    cells: Cells,
+    box: Floats,
+    span: Ints,
+    step: int,
+    reach_m: Floats,
+    offsets: Ints,
+    rows: Rows,
+    close: NDArray[np.int8],
+    extra: Ints,
+) -> None:
+    """Ask the records of whole tiles that the box about a ping touches."""
+    ping = span[step, 0]
+    before = extra[0]
+    for ty in range(span[step, 3] >> 4, (span[step, 4] >> 4) + 1):
+        for column in range(span[step, 1] >> 4, (span[step, 2] >> 4) + 1):
+            tx = _around(column, TILES_EAST)
+            entry = entry_of(cells.root, cells.regions, tx << 4, ty << 4)
+            if entry & 1:
+                x = box[step, 0] + (tx - column) * TILE_DEG
+                _look_around(
+                    cells.arena, cells.circle, cells.vertex, cells.wide[entry >> 1],
+                    tx * TILE_DEG - 180.0, ty * TILE_DEG - 90.0, TILE_DEG, x, box[step, 1],
+                    box[step, 2], box[step, 3], box[step, 4], reach_m[ping], rows, offsets[ping],
+                    offsets[ping + 1], close, ping, extra, before,
+                )  # fmt: skip
 
 
 def degrees_by_reach() -> Floats:
     """By full degree of latitude: degrees of longitude that a metre takes at most, for `near_many`."""
     north = np.minimum(np.arange(91) + 1.05, 90.0)
-    return np.asarray(_SPARE / (_EAST_M * np.cos(np.radians(north)) + 1e-9))
+    return np.asarray(SPARE / (_EAST_M * np.cos(np.radians(north)) + 1e-9))

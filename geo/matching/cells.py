@@ -16,8 +16,8 @@ metre about their rim are measured by geodesic (`cell_circles` proves the band);
 does not round (`sides`); poles, 180° and shapes larger than a country have rules of their own below.
 
 The files: `cell_layout` how it lies in memory, `cell_circles` and `cell_polygons` the two tests,
-`cell_draw`, `cell_records` and `cell_update` how blocks are written, `cell_match` and `cell_near` how
-they are read.
+`cell_draw`, `cell_records` and `cell_update` how blocks are written, `cell_match`, `cell_near` and
+`cell_rims` how they are read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.matching import cell_match, cell_near, cell_records, cell_rows, cell_update
+from geo.matching import cell_match, cell_near, cell_records, cell_rims, cell_rows, cell_update
 from geo.matching.cell_columns import ShapeColumns
 from geo.matching.cell_directory import Directory
 from geo.matching.cell_draw import Rows
@@ -164,6 +164,7 @@ class CellIndex:
         close = np.empty(len(rows), np.int8)
         extra = np.empty(64 + len(lon) // 4, np.int64)
         far = np.empty(len(lon) + 1, np.int64)
+        tray = cell_near.Tray.make()
         lon, lat = plain_column(np.asarray(lon, np.float64)), plain_column(np.asarray(lat, np.float64))
         reach_m = plain_column(np.asarray(reach_m, np.float64))
         while True:
@@ -179,9 +180,10 @@ class CellIndex:
                 far,
                 _PER_REACH,
                 self._with_wide,
+                tray,
             )
             if extra[0] < len(extra):
-                return close == cell_near.CLOSE, extra[1 : extra[0] + 1], far[1 : far[0] + 1]
+                return close == cell_rims.CLOSE, extra[1 : extra[0] + 1], far[1 : far[0] + 1]
             extra = np.empty(2 * int(extra[0]), np.int64)
 
     @property

@@ -50,8 +50,8 @@ _WAYS = {
     "rtree": (circles_plainly, polygons_plainly),
     "cells": (circles_by_kernel, polygons_by_kernel),
 }
-#: pings decided together: what one step reads is still in the processor's cache for the next
-_TOGETHER = 8_192
+#: pings decided together: few calls a ping, and not too much memory
+_TOGETHER = 32_768
 
 
 class Verdict(IntEnum):

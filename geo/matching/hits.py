@@ -108,11 +108,15 @@ class Pairs:
         if not len(ping):
             return self, np.zeros(0, np.int64), ping, fence
         key = np.unique(ping << 32 | fence)
-        old = self.ping << 32 | self.fence
-        place = np.searchsorted(old, key)
-        fresh = np.append(old, -1)[np.minimum(place, len(old))] != key
-        key, place = key[fresh], place[fresh]
         ping, fence = key >> 32, key & 0xFFFFFFFF
+        # only the few pings that get a pair are looked at, not all pairs
+        first = self.offsets[ping]
+        many = self.offsets[ping + 1] - first
+        of = np.repeat(np.arange(len(key)), many)
+        old = self.fence[np.arange(len(of)) + np.repeat(first - (np.cumsum(many) - many), many)]
+        fresh = np.bincount(of[old == fence[of]], minlength=len(key)) == 0
+        place = first + np.bincount(of[old < fence[of]], minlength=len(key))
+        ping, fence, place = ping[fresh], fence[fresh], place[fresh]
         more = np.cumsum(np.bincount(ping + 1, minlength=len(self.offsets)))
         both = np.insert(self.fence, place, fence.astype(np.int32))
         return Pairs(offsets=self.offsets + more, fence=both), place, ping, fence

@@ -125,7 +125,8 @@ def polygons_by_kernel(
     found, away = np.empty(len(some)), np.empty(len(some))
     edges = polygons.ends, polygons.stretch_box, polygons.bounds
     numbers = polygons.first, polygons.count, polygons.stretch_first
-    kernels.weigh_polygons(*edges, *numbers, x, y, sigma[some], of, found, away)
+    side = np.full(len(some), kernels.UNKNOWN, np.int8) if known is None else known[some].astype(np.int8)
+    kernels.weigh_polygons(*edges, *numbers, x, y, sigma[some], of, side, found, away)
     if known is None:
         inside = polygons.hold(lon=lon, lat=lat, ping=ping[some], fence=of)
     else:
