@@ -10,6 +10,7 @@ import pytest
 
 from geo.fences.fence import CircleShape, FenceVersion
 from geo.matching import cells, index
+from geo.matching.hits import Pairs
 from geo.matching.index import FenceIndex
 from geo.matching.plain import PlainIndex
 from tests.strategies import version_of
