@@ -198,8 +198,8 @@ class CellIndex:
         """Whether nothing was made from it yet; only then `changed` may be called."""
         return self._number == self._store.newest
 
-    def changed(self, shapes: ShapeColumns, removed: Ints) -> CellIndex:
-        """The index with these shapes behind its rows and without the removed rows.
+    def changed(self, shapes: ShapeColumns | None, removed: Ints) -> CellIndex:
+        """The index with these shapes behind its rows and without the removed rows, ascending.
 
         Raises:
             ValueError: another index was made from this one before.
@@ -208,8 +208,9 @@ class CellIndex:
             if not self.is_newest:
                 raise ValueError("This cell index was changed before; change the newest one.")
             first = self._store.shapes["bounds"].used
-            self._grow(shapes)
-            return self._next(shapes, np.sort(removed), first)
+            if shapes is not None:
+                self._grow(shapes)
+            return self._next(shapes, removed, first)
 
     def _grow(self, shapes: ShapeColumns) -> None:
         held = self._store.shapes
@@ -221,10 +222,10 @@ class CellIndex:
                 else getattr(shapes, name)
             )
 
-    def _next(self, shapes: ShapeColumns, removed: Ints, first: int) -> CellIndex:
+    def _next(self, shapes: ShapeColumns | None, removed: Ints, first: int) -> CellIndex:
         """Blocks of the new rows and of the removed ones, written anew; the directory, copied."""
         store = self._store
-        added = np.arange(first, first + len(shapes))
+        added = np.arange(first, store.shapes["bounds"].used)
         cells = self._with_rows(shapes, removed, first)
         rows, desk = _rows(store), _desk(store, len(added) + len(removed))
         for wide in (False, True):
@@ -247,13 +248,15 @@ class CellIndex:
         cells = _cells(store, cells.everywhere, cells.south, cells.north)
         return CellIndex(store, cells, self._plan, store.newest)
 
-    def _with_rows(self, shapes: ShapeColumns, removed: Ints, first: int) -> Cells:
+    def _with_rows(self, shapes: ShapeColumns | None, removed: Ints, first: int) -> Cells:
         found = []
         for name in ("everywhere", "south", "north"):
             kept = getattr(self.cells, name)
-            kept = kept[~np.isin(kept, removed)]
-            new = first + np.flatnonzero(getattr(shapes, name))
-            found.append(np.concatenate([kept, new]).astype(np.int32))
+            if len(kept) and len(removed):
+                kept = kept[~np.isin(kept, removed)]
+            if shapes is not None and (new := np.flatnonzero(getattr(shapes, name))).size:
+                kept = np.concatenate([kept, first + new]).astype(np.int32)
+            found.append(kept)
         return _cells(self._store, *found)
 
     def _places(
