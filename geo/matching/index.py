@@ -14,7 +14,6 @@ An index is never changed: `changed` makes the next one, which shares with it wh
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,9 +24,9 @@ from numpy.typing import NDArray
 from geo.antimeridian import normalize_lon
 from geo.fences.fence import FenceVersion
 from geo.matching.boxes import RowsByFence, Trees
-from geo.matching.growing import Gone, Leaving
+from geo.matching.growing import Gone
 from geo.matching.hits import Hits, Pairs
-from geo.matching.index_columns import BadCoordinates, GrowingColumns, IndexColumns
+from geo.matching.index_columns import BadCoordinates, IndexColumns, Lineage
 
 if TYPE_CHECKING:
     from geo.matching.cells import CellIndex
@@ -70,7 +69,7 @@ class FenceIndex:
         self.circles = columns.circles
         self.polygons = columns.polygons
         self._cells: CellIndex | None = None
-        self._lineage = _Lineage()
+        self._lineage = Lineage()
 
     @classmethod
     def build(cls, versions: Sequence[FenceVersion]) -> FenceIndex:
@@ -271,15 +270,14 @@ class FenceIndex:
             BadCoordinates: an added shape has a coordinate or radius that is no finite number.
         """
         with self._lineage.lock:
-            leaving = np.unique(np.asarray(removed, np.int64))
-            leaving = leaving[~self.gone.among(leaving)]
+            leaving = {row for row in removed if row not in self.gone}
             gone = self.gone.count + len(leaving)
             worn = gone > _CHANGES_MOST and 2 * gone > len(self)
             if self._cells is None or worn or not self._cells.is_newest:
-                return self._anew(added, frozenset(leaving.tolist()))
-            return self._with(added, leaving)
+                return self._anew(added, leaving)
+            return self._with(added, np.array(sorted(leaving), np.int64))
 
-    def _anew(self, added: Sequence[FenceVersion], leaving: frozenset[int]) -> FenceIndex:
+    def _anew(self, added: Sequence[FenceVersion], leaving: set[int]) -> FenceIndex:
         kept = [v for row, v in enumerate(self.versions) if row not in leaving and row not in self.gone]
         index = FenceIndex.build([*kept, *added])
         return index if self._cells is None else index.compile()
@@ -300,7 +298,9 @@ class FenceIndex:
             columns = lineage.growing(self.columns).with_(more)
         else:
             next_cells = cells.changed(None, removed)
-        index = FenceIndex(columns, gone=lineage.leaving(self).after(self.gone, removed, len(added)))
+        index = FenceIndex(
+            columns, gone=lineage.leaving(self.gone, len(self)).after(self.gone, removed, len(added))
+        )
         index._cells, index._lineage = next_cells, lineage
         if len(index) - self._rows.rows < _CHANGES_MOST:
             index._rows = self._rows.changed(index.fence_id, index.gone)
@@ -370,27 +370,6 @@ class FenceIndex:
 
 def _identity(version: FenceVersion) -> tuple[int, int, int, int]:
     return version.fence_id, version.version, version.live_from_ms, version.live_until_ms
-
-
-class _Lineage:
-    """What an index and those made from it share: one lock, and columns that grow."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._columns: GrowingColumns | None = None
-        self._leaving: Leaving | None = None
-
-    def growing(self, columns: IndexColumns) -> GrowingColumns:
-        """The columns of all, which begin with these."""
-        if self._columns is None:
-            self._columns = GrowingColumns(columns)
-        return self._columns
-
-    def leaving(self, index: FenceIndex) -> Leaving:
-        """Who writes down which rows left."""
-        if self._leaving is None:
-            self._leaving = Leaving(index.gone, len(index))
-        return self._leaving
 
 
 def _places(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar, overload
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from geo.errors import NearcastError
 from geo.fences.fence import CircleShape, FenceVersion
 from geo.matching.circles import Circles
-from geo.matching.growing import Growing
+from geo.matching.growing import Gone, Growing, Leaving
 from geo.matching.polygons import Polygons
 from geo.measure import circle_boxes
 
@@ -162,6 +163,27 @@ class GrowingColumns:
             polygons=_first(Polygons, self._polygons),
             **{name: column.whole[:count] for name, column in self._own.items()},
         )
+
+
+class Lineage:
+    """What an index and those made from it share: one lock, and columns that grow."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._columns: GrowingColumns | None = None
+        self._leaving: Leaving | None = None
+
+    def growing(self, columns: IndexColumns) -> GrowingColumns:
+        """The columns of all, which begin with these."""
+        if self._columns is None:
+            self._columns = GrowingColumns(columns)
+        return self._columns
+
+    def leaving(self, gone: Gone, rows: int) -> Leaving:
+        """Who writes down which rows left."""
+        if self._leaving is None:
+            self._leaving = Leaving(gone, rows)
+        return self._leaving
 
 
 _OWN = ("fence_id", "live_from_ms", "live_until_ms", "is_circle")
