@@ -7,7 +7,7 @@ it is built and asked under one lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import rtree
@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geo.antimeridian import normalize_lon
+from geo.matching.growing import Gone
 from geo.matching.index_columns import IndexColumns
 from geo.measure import circle_boxes
 
@@ -27,75 +28,76 @@ RTREE_LOCK = threading.Lock()
 
 
 class Trees:
-    """The R-trees of an index.
+    """The R-trees of an index: over the rows that were there once, and a few later rows beside them.
 
     Attributes:
-        all: boxes of the rows that were there when the trees were built.
+        rows: how many rows there were when the trees were built.
     """
 
-    def __init__(self, boxes: Floats, row: Ints, odd: Bools) -> None:
-        self._base = _Base(boxes, row, odd)
-        self._late, self._late_row = np.empty((0, 4)), np.empty(0, np.int64)
-        self._late_odd = np.empty(0, bool)
-        self._gone: frozenset[int] = frozenset()
+    def __init__(self, base: _Base, rows: int, columns: IndexColumns, gone: Gone) -> None:
+        self._base, self.rows, self._columns, self._gone = base, rows, columns, gone
 
     @classmethod
-    def of(cls, columns: IndexColumns, gone: frozenset[int]) -> Trees:
+    def of(cls, columns: IndexColumns, gone: Gone) -> Trees:
         """Trees over the boxes of these rows, without the gone ones."""
         boxes, row = columns.boxes()
-        if gone:
-            left = ~np.isin(row, list(gone))
-            boxes, row = boxes[left], row[left]
-        odd = ~(columns.is_circle | columns.polygons.is_convex)
-        return cls(boxes, row, odd[row])
+        left = ~gone.among(row)
+        boxes, row = boxes[left], row[left]
+        return cls(_Base(boxes, row, columns.is_odd[row]), len(columns.versions), columns, gone)
 
     @property
     def all(self) -> Boxes:
         """Boxes of all rows that were there when the trees were built."""
         return self._base.all
 
+    def changed(self, columns: IndexColumns, gone: Gone) -> Trees:
+        """The same trees for these columns, which are longer, and these gone rows; free of charge."""
+        return Trees(self._base, self.rows, columns, gone)
+
     def odd_reached(self, lon: Floats, lat: Floats, reach_m: Floats) -> tuple[Ints, Ints]:
         """Pairs (place, row) of the odd rows whose box comes within so many metres of the place."""
         place, row = self._base.odd.reached(lon, lat, reach_m)
-        late = np.flatnonzero(self._late_odd)
-        if len(late) and len(lon):
-            more = Boxes(self._late[late], self._late_row[late]).reached(lon, lat, reach_m)
+        if self._late_odd is not None and len(lon):
+            more = self._late_odd.reached(lon, lat, reach_m)
             place, row = np.concatenate([place, more[0]]), np.concatenate([row, more[1]])
-        if self._gone:
-            left = ~np.isin(row, list(self._gone))
-            place, row = place[left], row[left]
-        return place, row
-
-    def changed(self, late: IndexColumns, first: int, gone: frozenset[int]) -> Trees:
-        """The same trees, and some rows more and less; `all` does not know of these."""
-        made = object.__new__(Trees)
-        boxes, row = late.boxes()
-        made._base, made._gone = self._base, gone
-        made._late = np.vstack([self._late, boxes])
-        made._late_row = np.concatenate([self._late_row, row + first])
-        odd = ~(late.is_circle | late.polygons.is_convex)
-        made._late_odd = np.concatenate([self._late_odd, odd[row]])
-        return made
+        left = ~self._gone.among(row)
+        return place[left], row[left]
 
     def in_box(self, west: float, south: float, east: float, north: float) -> list[int]:
         """Rows whose box meets this one, ascending; see `FenceIndex.in_box`."""
         found: set[int] = set()
+        late, late_row = self._late
         for w, e in spans_of(west, east):
             found |= self._base.in_span(w, south, e, north)
-            meets = (self._late[:, 0] <= e) & (self._late[:, 2] >= w)
-            meets &= (self._late[:, 1] <= north) & (self._late[:, 3] >= south)
-            found.update(self._late_row[meets].tolist())
-        return sorted(found - self._gone)
+            meets = (late[:, 0] <= e) & (late[:, 2] >= w)
+            meets &= (late[:, 1] <= north) & (late[:, 3] >= south)
+            found.update(late_row[meets].tolist())
+        return sorted(row for row in found if row not in self._gone)
+
+    @cached_property
+    def _late(self) -> tuple[Floats, Ints]:
+        # computed when somebody asks: a change of one fence does not wait for it
+        return self._columns.boxes(self.rows)
+
+    @cached_property
+    def _late_odd(self) -> Boxes | None:
+        boxes, row = self._late
+        odd = self._columns.is_odd[row]
+        return Boxes(boxes[odd], row[odd]) if odd.any() else None
 
 
 class _Base:
-    """The trees themselves. `rtree`'s is built when it is first asked: cells seldom need it."""
+    """The trees themselves. `rtree`'s and `all` are built when first asked: cells seldom need them."""
 
     def __init__(self, boxes: Floats, row: Ints, odd: Bools) -> None:
         self._boxes, self._row = boxes, row
         self._rtree: rtree.index.Index | None = None
-        self.all = Boxes(boxes, row)
         self.odd = Boxes(boxes[odd], row[odd])
+
+    @cached_property
+    def all(self) -> Boxes:
+        # not needed where cells answer
+        return Boxes(self._boxes, self._row)
 
     def in_span(self, west: float, south: float, east: float, north: float) -> set[int]:
         with RTREE_LOCK:
@@ -106,39 +108,39 @@ class _Base:
 
 
 class RowsByFence:
-    """The rows of each fence; a few changes lie beside what was counted once.
+    """The rows of each fence: sorted once, and a few later rows beside them.
 
     Attributes:
-        changes: rows that came or went since.
+        rows: how many rows there were when they were sorted.
     """
 
-    def __init__(self, base: Mapping[int, tuple[int, ...]], changes: int = 0) -> None:
-        self._base = base
-        self._late: dict[int, tuple[int, ...]] = {}
-        self._gone: frozenset[int] = frozenset()
-        self.changes = changes
+    def __init__(self, fences: Ints, order: Ints, fence_id: Ints, gone: Gone) -> None:
+        self._fences, self._order = fences, order
+        self._fence_id, self._gone = fence_id, gone
+        self.rows = len(fences)
 
     @classmethod
-    def of(cls, fence_id: Ints, gone: frozenset[int]) -> RowsByFence:
+    def of(cls, fence_id: Ints, gone: Gone) -> RowsByFence:
         """From a column."""
-        rows: dict[int, list[int]] = {}
-        for row, fence in enumerate(fence_id.tolist()):
-            if row not in gone:
-                rows.setdefault(fence, []).append(row)
-        return cls({fence: tuple(found) for fence, found in rows.items()})
+        order = np.argsort(fence_id, kind="stable")
+        return cls(fence_id[order], order, fence_id, gone)
 
-    def changed(self, fence_id: Ints, first: int, gone: frozenset[int]) -> RowsByFence:
-        """With the rows from `first` on, and without the gone ones."""
-        made = RowsByFence(self._base, self.changes + len(fence_id) + len(gone - self._gone))
-        made._late, made._gone = dict(self._late), gone
-        for row, fence in enumerate(fence_id.tolist(), start=first):
-            made._late[fence] = (*made._late.get(fence, ()), row)
-        return made
+    def changed(self, fence_id: Ints, gone: Gone) -> RowsByFence:
+        """The same for this column, which is longer, and these gone rows; free of charge."""
+        return RowsByFence(self._fences, self._order, fence_id, gone)
 
     def of_fence(self, fence_id: int) -> tuple[int, ...]:
         """Ascending; empty for a fence that is not there."""
-        rows = self._base.get(fence_id, ()) + self._late.get(fence_id, ())
-        return tuple(row for row in rows if row not in self._gone) if self._gone else rows
+        first, last = np.searchsorted(self._fences, [fence_id, fence_id + 1])
+        rows = self._order[first:last].tolist() + self._late.get(fence_id, [])
+        return tuple(row for row in rows if row not in self._gone)
+
+    @cached_property
+    def _late(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for row, fence in enumerate(self._fence_id[self.rows :].tolist(), start=self.rows):
+            found.setdefault(fence, []).append(row)
+        return found
 
 
 class Boxes:

@@ -24,18 +24,21 @@ Beyond 85° nothing is claimed (band = inf).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from geo.matching.cell_layout import CIRCLE_WIDTH
-from geo.matching.circles import Circles
-from geo.matching.compiled import inlined
+from geo.matching.compiled import inlined, kernel
 from geo.measure import SMALLEST_RADIUS_M, WGS84
 
 Floats = NDArray[np.float64]
 
 #: a circle that reaches beyond has no polynomial
 _POLYNOMIAL_UP_TO_DEG = 85.0
+#: of WGS84: half the longer axis, and the square of the eccentricity
+_EQUATOR_M, _FLATTENED = float(WGS84.a), float(WGS84.es)
 _ELLIPSOID = 1.03
 _SAFETY = 1.25
 _ROUNDING_M = 8e-6
@@ -43,45 +46,51 @@ _ROUNDING_M = 8e-6
 BOX_BANDS = 32.0
 
 
-def circle_records(circles: Circles) -> Floats:
-    """A record a row, (n, 8): lon, lat, a0, a1, b0, b1, b2, band; NaN in the rows of other shapes.
+@kernel
+def circle_records(lon: Floats, lat: Floats, radius_m: Floats) -> Floats:
+    """Eight doubles a row: lon, lat, a0, a1, b0, b1, b2, band; NaN in the rows of other shapes.
 
     q = (a0 + a1 y) y² + (b0 + b1 y + b2 y²) x² for a ping x degrees east and y north of the centre.
     """
-    lat = np.radians(circles.lat)
-    up, out = np.sin(lat), np.cos(lat)
-    bend = 1 - WGS84.es * up * up
-    meridian = WGS84.a * (1 - WGS84.es) / bend**1.5
-    slope = 3 * meridian * WGS84.es * up * out / bend
-    axis = WGS84.a / np.sqrt(bend) * out
-    axis1, axis2 = -meridian * up, -(slope * up + meridian * out)
-    degree = np.radians(1.0)
-    per_radius2 = 1 / circles.radius_m**2
-    made = np.empty((len(lat), CIRCLE_WIDTH))
-    made[:, 0], made[:, 1] = circles.lon, circles.lat
-    made[:, 2] = meridian**2 * degree**2 * per_radius2
-    made[:, 3] = meridian * slope * degree**3 * per_radius2
-    made[:, 4] = axis**2 * degree**2 * per_radius2
-    made[:, 5] = axis * axis1 * degree**3 * per_radius2
-    made[:, 6] = axis * axis2 / 2 * degree**4 * per_radius2
-    made[:, 7] = _band(circles.radius_m, lat, axis)
-    without = np.isinf(made[:, 7])
-    made[without, 2:7] = 0.0
+    made = np.full(len(lon) * CIRCLE_WIDTH, np.nan)
+    degree = math.radians(1.0)
+    for row in range(len(lon)):
+        if np.isnan(radius_m[row]):
+            continue
+        north = math.radians(lat[row])
+        up, out = math.sin(north), math.cos(north)
+        bend = 1 - _FLATTENED * up * up
+        meridian = _EQUATOR_M * (1 - _FLATTENED) / bend**1.5
+        slope = 3 * meridian * _FLATTENED * up * out / bend
+        axis = _EQUATOR_M / math.sqrt(bend) * out
+        axis1, axis2 = -meridian * up, -(slope * up + meridian * out)
+        per_radius2 = 1 / radius_m[row] ** 2
+        record = made[row * CIRCLE_WIDTH : (row + 1) * CIRCLE_WIDTH]
+        record[0], record[1] = lon[row], lat[row]
+        record[2] = meridian**2 * degree**2 * per_radius2
+        record[3] = meridian * slope * degree**3 * per_radius2
+        record[4] = axis**2 * degree**2 * per_radius2
+        record[5] = axis * axis1 * degree**3 * per_radius2
+        record[6] = axis * axis2 / 2 * degree**4 * per_radius2
+        record[7] = _band(radius_m[row], north, axis)
+        if np.isinf(record[7]):
+            record[2:7] = 0.0
     return made
 
 
-def _band(radius_m: Floats, lat: Floats, axis_m: Floats) -> Floats:
+@kernel
+def _band(radius_m: float, lat: float, axis_m: float) -> float:
     """How far q may be from 1 on the rim; inf where the polynomial is not to be used."""
     step = (radius_m + 1e-6) / SMALLEST_RADIUS_M
-    far = np.abs(lat) + step
-    polar = far > np.radians(_POLYNOMIAL_UP_TO_DEG)
-    dlon = np.arcsin(np.minimum(np.sin(step) / np.where(polar, 1.0, np.cos(lat)), 1.0))
-    widest_axis = axis_m + WGS84.a * step
-    left_out = _ELLIPSOID * WGS84.a**2 * step**4 / 12
-    left_out += axis_m * _ELLIPSOID * WGS84.a * step**3 * dlon**2 / 6
+    if abs(lat) + step > math.radians(_POLYNOMIAL_UP_TO_DEG):
+        return np.inf
+    dlon = math.asin(min(math.sin(step) / math.cos(lat), 1.0))
+    widest_axis = axis_m + _EQUATOR_M * step
+    left_out = _ELLIPSOID * _EQUATOR_M**2 * step**4 / 12
+    left_out += axis_m * _ELLIPSOID * _EQUATOR_M * step**3 * dlon**2 / 6
     left_out += widest_axis * axis_m * dlon**4 / 12
     band = _SAFETY * (left_out / radius_m**2 + step**2 / 12) + _ROUNDING_M / radius_m
-    return np.where(polar | (band * BOX_BANDS > 0.5), np.inf, band)
+    return np.inf if band * BOX_BANDS > 0.5 else band
 
 
 @inlined

@@ -9,10 +9,10 @@ import shapely
 from numpy.typing import NDArray
 
 from geo.matching.cell_circles import circle_records
-from geo.matching.cell_layout import CIRCLE_WIDTH, TILE_DEG
+from geo.matching.cell_layout import TILE_DEG
 from geo.matching.circles import Circles
 from geo.matching.polygons import Polygons
-from geo.measure import SMALLEST_RADIUS_M, circle_boxes
+from geo.measure import circle_boxes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +34,7 @@ class ShapeColumns:
     """Some fences as the kernels want them; numbers of rings and vertices count from 0.
 
     Attributes:
-        circle: (n × 8) circle records.
+        circle: 8 doubles a row, see `cell_circles`.
         vertex: (v, 2) corners, rings closed.
         rings: (n, 2) first ring of a row, and the one after its last.
         ends: (r, 2) first and last vertex of each ring.
@@ -65,9 +65,9 @@ class ShapeColumns:
         bounds = np.where(is_circle[:, None], np.stack(boxes, axis=1), polygons.bounds)
         vertex, rings, ends = _outlines(polygons)
         west, south, east, north = bounds.T
-        poles = [_holds_pole(circles, polygons, is_circle, pole) for pole in (-90.0, 90.0)]
+        poles = [_holds_pole(circles, bounds, is_circle, pole) for pole in (-90.0, 90.0)]
         return cls(
-            circle=circle_records(circles).reshape(len(bounds) * CIRCLE_WIDTH),
+            circle=circle_records(circles.lon, circles.lat, circles.radius_m),
             vertex=vertex,
             rings=rings,
             ends=ends,
@@ -110,15 +110,12 @@ def _outlines(polygons: Polygons) -> tuple[Floats, Ints, Ints]:
     return vertex, np.stack([first, after], axis=1).astype(np.int64), ends
 
 
-def _holds_pole(circles: Circles, polygons: Polygons, is_circle: Bools, pole: float) -> Bools:
-    """Rows that hold a pole: circles by geodesic, polygons that reach it."""
-    reached = polygons.bounds[:, 1 if pole < 0 else 3] == pole
-    held = ~is_circle & reached
-    reach_deg = np.degrees(circles.radius_m / SMALLEST_RADIUS_M) + 0.1
-    near = np.flatnonzero(is_circle & (circles.lat * np.sign(pole) + reach_deg >= 90))
-    if not len(near):
-        return held
-    there = np.zeros(1), np.array([pole])
-    none = np.zeros(len(near), np.int64)
-    held[near] = circles.hold(lon=there[0], lat=there[1], ping=none, fence=near)
+def _holds_pole(circles: Circles, bounds: Floats, is_circle: Bools, pole: float) -> Bools:
+    """Rows that hold a pole: polygons that reach it, and circles by geodesic where their box does."""
+    held = bounds[:, 1 if pole < 0 else 3] == pole
+    near = np.flatnonzero(held & is_circle)
+    if len(near):
+        there = np.zeros(1), np.array([pole])
+        none = np.zeros(len(near), np.int64)
+        held[near] = circles.hold(lon=there[0], lat=there[1], ping=none, fence=near)
     return held

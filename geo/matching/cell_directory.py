@@ -13,9 +13,11 @@ from geo.matching.cell_layout import (
     TILE_SIDE,
     TILES_EAST,
 )
+from geo.matching.compiled import kernel
 from geo.matching.growing import Growing
 
 Ints = NDArray[np.int64]
+Words = NDArray[np.int32]
 
 _IN_REGION = REGION_EAST * REGION_NORTH
 _IN_TILE = TILE_SIDE * TILE_SIDE
@@ -46,28 +48,30 @@ class Directory:
 
     def words(self, places: Ints, *, wide: bool) -> Ints:
         """The words of blocks (tiles where wide), 0 where there is nothing."""
-        tile, inner = _tile_of(places, wide=wide)
-        number = self._entries(tile) >> 1
-        if wide:
-            return self.wide.whole[number]
-        return self.tiles.whole[number * _IN_TILE + inner]
+        return _words(self.root, self.regions.whole, self.tiles.whole, self.wide.whole, places, wide)
 
     def put(self, places: Ints, words: Ints, *, wide: bool) -> None:
         """Set the words of blocks (tiles where wide)."""
-        tile, inner = _tile_of(places, wide=wide)
-        tiles, which = np.unique(tile, return_inverse=True)
-        number = self._own_tiles(tiles)
-        if wide:
-            self.wide.whole[number[which]] = words
-            self._flag(tiles, number)
-        else:
-            self.tiles.whole[number[which] * _IN_TILE + inner] = words
+        self.root = self.root.copy()
+        done = 0
+        while True:
+            done, self.regions.used, self.tiles.used, self.wide.used = _put(
+                self.root, self.regions.whole, self.tiles.whole, self.wide.whole,
+                self.regions.used // _IN_REGION, self.wide.used,
+                self._shared_regions, self._shared_tiles,
+                places, words, wide, done,
+            )  # fmt: skip
+            if done == len(places):
+                return
+            # one more of each: twice the room where there is too little
+            self.regions.reserve(_IN_REGION)
+            self.tiles.reserve(_IN_TILE)
+            self.wide.reserve(1)
 
     def publish(self) -> None:
         """What is there now may be read by others: from now on it is copied before it changes."""
         self._shared_regions = self.regions.used // _IN_REGION
         self._shared_tiles = self.wide.used
-        self.root = self.root.copy()
 
     def all_words(self) -> tuple[Ints, Ints]:
         """Copies of all block words and all tiles' own words that can be reached; others are 0."""
@@ -81,55 +85,77 @@ class Directory:
         """Take these words in place of all; into columns of their own."""
         self.tiles, self.wide = Growing(words[0]), Growing(words[1])
 
-    def _entries(self, tile: Ints) -> Ints:
-        root, inner = _region_of(tile)
-        region = self.root[root].astype(np.int64)
-        return self.regions.whole[region * _IN_REGION + inner].astype(np.int64)
 
-    def _own_tiles(self, tiles: Ints) -> Ints:
-        """Numbers of these (different) tiles, all of them free to be changed."""
-        self._own_regions(tiles)
-        entry = self._entries(tiles)
-        number = entry >> 1
-        shared = np.flatnonzero(number < self._shared_tiles)
-        if len(shared):
-            fresh = self.wide.used + np.arange(len(shared))
-            old = number[shared]
-            self.tiles.append(self.tiles.whole[: self.tiles.used].reshape(-1, _IN_TILE)[old].ravel())
-            self.wide.append(self.wide.whole[old])
-            number[shared] = fresh
-            self._flag(tiles, number)
-        return number
-
-    def _own_regions(self, tiles: Ints) -> None:
-        roots = np.unique(_region_of(tiles)[0])
-        region = self.root[roots].astype(np.int64)
-        shared = region < self._shared_regions
-        if shared.any():
-            fresh = self.regions.used // _IN_REGION + np.arange(int(shared.sum()))
-            whole = self.regions.whole[: self.regions.used].reshape(-1, _IN_REGION)
-            self.regions.append(whole[region[shared]].ravel())
-            self.root = self.root.copy()
-            self.root[roots[shared]] = fresh
-
-    def _flag(self, tiles: Ints, number: Ints) -> None:
-        """Write the numbers of tiles to their regions, with the flag of a record of their own."""
-        root, inner = _region_of(tiles)
-        at = self.root[root].astype(np.int64) * _IN_REGION + inner
-        self.regions.whole[at] = number * 2 + (self.wide.whole[number] != 0)
-
-
-def _tile_of(places: Ints, *, wide: bool) -> tuple[Ints, Ints]:
-    """The tiles of places, and where a block stands in its tile."""
+@kernel
+def _tile_of(place: int, wide: bool) -> tuple[int, int]:
+    """The tile of a place, and where a block stands in its tile."""
     if wide:
-        return places, np.zeros(len(places), np.int64)
-    east, north = places % BLOCKS_EAST, places // BLOCKS_EAST
+        return place, 0
+    east, north = place % BLOCKS_EAST, place // BLOCKS_EAST
     tile = (north // TILE_SIDE) * TILES_EAST + east // TILE_SIDE
     return tile, (north % TILE_SIDE) * TILE_SIDE + east % TILE_SIDE
 
 
-def _region_of(tiles: Ints) -> tuple[Ints, Ints]:
+@kernel
+def _region_of(tile: int) -> tuple[int, int]:
     """Where the region of a tile stands in the root, and the tile in its region."""
-    east, north = tiles % TILES_EAST, tiles // TILES_EAST
+    east, north = tile % TILES_EAST, tile // TILES_EAST
     root = (north // REGION_NORTH) * ROOT_SIDE + east // REGION_EAST
     return root, (north % REGION_NORTH) * REGION_EAST + east % REGION_EAST
+
+
+@kernel
+def _words(root: Words, regions: Words, tiles: Ints, wides: Ints, places: Ints, wide: bool) -> Ints:
+    found = np.empty(len(places), np.int64)
+    for which in range(len(places)):
+        tile, inner = _tile_of(places[which], wide)
+        at, in_region = _region_of(tile)
+        number = np.int64(regions[np.int64(root[at]) * _IN_REGION + in_region] >> 1)
+        found[which] = wides[number] if wide else tiles[number * _IN_TILE + inner]
+    return found
+
+
+@kernel
+def _put(
+    root: Words,
+    regions: Words,
+    tiles: Ints,
+    wides: Ints,
+    region_count: int,
+    tile_count: int,
+    shared_regions: int,
+    shared_tiles: int,
+    places: Ints,
+    words: Ints,
+    wide: bool,
+    begin: int,
+) -> tuple[int, int, int, int]:
+    """Set words `begin` and on while there is room: (words set, then what is used of each column)."""
+    done = begin
+    while done < len(places):
+        tile, inner = _tile_of(places[done], wide)
+        at, in_region = _region_of(tile)
+        if root[at] < shared_regions:
+            if (region_count + 1) * _IN_REGION > len(regions):
+                break
+            old, new = np.int64(root[at]) * _IN_REGION, region_count * _IN_REGION
+            regions[new : new + _IN_REGION] = regions[old : old + _IN_REGION]
+            root[at] = region_count
+            region_count += 1
+        entry = np.int64(root[at]) * _IN_REGION + in_region
+        number = np.int64(regions[entry] >> 1)
+        if number < shared_tiles:
+            if (tile_count + 1) * _IN_TILE > len(tiles) or tile_count + 1 > len(wides):
+                break
+            old, new = number * _IN_TILE, tile_count * _IN_TILE
+            tiles[new : new + _IN_TILE] = tiles[old : old + _IN_TILE]
+            wides[tile_count] = wides[number]
+            number = np.int64(tile_count)
+            tile_count += 1
+        if wide:
+            wides[number] = words[done]
+        else:
+            tiles[number * _IN_TILE + inner] = words[done]
+        regions[entry] = number * 2 + (1 if wides[number] != 0 else 0)
+        done += 1
+    return done, region_count * _IN_REGION, tile_count * _IN_TILE, tile_count

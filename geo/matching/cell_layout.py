@@ -117,6 +117,12 @@ class Desk(NamedTuple):
     parts: NDArray[np.float64]
 
 
+def larger_desk(desk: Desk) -> Desk:
+    """A desk with twice the room for records."""
+    size = 2 * len(desk.record)
+    return desk._replace(record=np.empty((size, 4), np.int32), order=np.empty(size, np.int32))
+
+
 class Hand(NamedTuple):
     """What a reading thread needs beside the answer: scratch of its own, 256 pings wide.
 

@@ -143,6 +143,16 @@ def write(
     begin = place
     if place + 2 * len(fences) + 3 * cell_count + 2 * drawn + 16 > len(arena):
         return 0, ARENA_FULL
+    base, place = write_fences(arena, fences, begin)
+    if cell_count:
+        place = _write_cells(arena, desk, cell_count, drawn, place)
+    arena[begin] = place - begin
+    return base, place
+
+
+@kernel
+def write_fences(arena: NDArray[np.int32], fences: NDArray[np.int64], begin: int) -> tuple[int, int]:
+    """The beginning of a record: where its covering fences begin, and the place after them."""
     place = begin + 1
     for which in range(len(fences)):
         if not fences[which, 2] & COVERS:
@@ -155,16 +165,13 @@ def write(
         if fences[which, 2] & COVERS:
             arena[place] = fences[which, 0]
             place += 1
-    if cell_count:
-        place = _write_cells(arena, desk, cell_count, drawn, place)
-    arena[begin] = place - begin
     return base, place
 
 
 @kernel
 def _write_cells(arena: NDArray[np.int32], desk: Desk, cell_count: int, drawn: int, place: int) -> int:
     """Cell words, then the streams they name; the place after them."""
-    _sort_by_cell(desk, cell_count, drawn)
+    sort_by_cell(desk, cell_count, drawn)
     table = place
     place += cell_count
     begin = 0
@@ -172,18 +179,26 @@ def _write_cells(arena: NDArray[np.int32], desk: Desk, cell_count: int, drawn: i
         end = desk.tally[cell]
         arena[table + cell] = 0
         if end > begin:
-            kind, row = desk.record[desk.order[begin], 1], desk.record[desk.order[begin], 2]
-            if end == begin + 1 and kind != PIECE:
-                arena[table + cell] = row << 2 | (1 if kind == SURE else 2)
-            else:
-                arena[table + cell] = (place - table) << 2 | 3
-                place = _write_stream(arena, desk, begin, end, place)
+            arena[table + cell], place = write_cell(arena, desk, begin, end, table, place)
         begin = end
     return place
 
 
 @kernel
-def _sort_by_cell(desk: Desk, cell_count: int, drawn: int) -> None:
+def write_cell(
+    arena: NDArray[np.int32], desk: Desk, begin: int, end: int, table: int, place: int
+) -> tuple[int, int]:
+    """The word of a cell with these records by `desk.order`, its stream written if it needs one."""
+    if end == begin:
+        return 0, place
+    kind, row = desk.record[desk.order[begin], 1], desk.record[desk.order[begin], 2]
+    if end == begin + 1 and kind != PIECE:
+        return row << 2 | (1 if kind == SURE else 2), place
+    return (place - table) << 2 | 3, _write_stream(arena, desk, begin, end, place)
+
+
+@kernel
+def sort_by_cell(desk: Desk, cell_count: int, drawn: int) -> None:
     """Stable: afterwards `tally[c]` is the end of cell c in `order`."""
     tally = desk.tally
     tally[: cell_count + 1] = 0

@@ -1,4 +1,4 @@
-"""Changing blocks: their records are written anew elsewhere, what readers see is left alone.
+"""Changing blocks: their records are written elsewhere (`cell_patch`), what readers see is left alone.
 
 A changed block costs one record, its tile (2 kB), its region (2 kB) and the root (8 kB), all copied; the
 new root is a new index, and the one before goes on answering as it did. What no newer index names any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geo.matching.cell_draw import COVERS, CROSSES, Rows
 from geo.matching.cell_layout import NO_CELLS, TURNED, Cells, Desk
+from geo.matching.cell_patch import is_among, keeps_its_cells, patch_record
 from geo.matching.cell_records import ARENA_FULL, Plan, make_record
 from geo.matching.compiled import kernel
 
@@ -40,21 +41,15 @@ def fences_of(arena: NDArray[np.int32], word: int, place: int, fences: Ints, rem
     base = word >> 24
     for at in range(begin + 1, base - 1):
         row = arena[at] >> 1
-        if not _among(removed, row):
+        if not is_among(removed, row):
             fences[count, 0], fences[count, 1] = row, place
             fences[count, 2] = CROSSES | (TURNED if arena[at] & 1 else 0)
             count += 1
     for at in range(base, base + ((word >> 4) & 0xFFFFF)):
-        if not _among(removed, arena[at]):
+        if not is_among(removed, arena[at]):
             fences[count, 0], fences[count, 1], fences[count, 2] = arena[at], place, COVERS
             count += 1
     return count
-
-
-@kernel
-def _among(removed: Ints, row: int) -> bool:
-    at = np.searchsorted(removed, row)
-    return at < len(removed) and removed[at] == row
 
 
 @kernel
@@ -135,6 +130,7 @@ def change_blocks(
         if room > len(fences):
             fences = np.empty((2 * room, 3), np.int64)
         count = fences_of(cells.arena, word, places[block], fences, removed)
+        kept = count
         fences[count : count + more] = added[starts[block] : starts[block + 1]]
         count += more
         after[block] = 0
@@ -145,9 +141,14 @@ def change_blocks(
         else:
             west = (places[block] % columns) * side_deg - 180.0
             south = (places[block] // columns) * side_deg - 90.0
-            made, end = make_record(
-                cells, rows, desk, plan, fences[:count], west, south, side_deg, place
-            )
+            if keeps_its_cells(rows, plan, word, fences[:count], side_deg):
+                made, end = patch_record(
+                    cells, rows, desk, word, fences[:count], kept, removed, west, south, side_deg, place
+                )
+            else:
+                made, end = make_record(
+                    cells, rows, desk, plan, fences[:count], west, south, side_deg, place
+                )
         if end < 0:
             return block, place, end
         after[block] = made

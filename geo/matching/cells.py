@@ -33,7 +33,7 @@ from geo.matching import cell_match, cell_near, cell_records, cell_rims, cell_ro
 from geo.matching.cell_columns import ShapeColumns
 from geo.matching.cell_directory import Directory
 from geo.matching.cell_draw import Rows
-from geo.matching.cell_layout import BLOCK_DEG, TILE_DEG, Cells, Desk, Hand
+from geo.matching.cell_layout import BLOCK_DEG, TILE_DEG, Cells, Desk, Hand, larger_desk
 from geo.matching.cell_records import ARENA_FULL, DESK_FULL, Plan
 from geo.matching.growing import Growing
 from geo.matching.sides import PARTS
@@ -45,6 +45,7 @@ Column = TypeVar("Column", np.float64, np.int64, np.int32)
 
 #: 2 fences that may cross a cell: measured in docs/matching.md
 PLAN = Plan(crossed=2.0, most_blocks=20_000)
+_NO_PLACES = np.empty((0, 3), np.int64)
 _PER_REACH = cell_near.degrees_by_reach()
 _FIRST_RECORDS = 1 << 20
 _FIRST_GRID = 1 << 22
@@ -200,8 +201,8 @@ class CellIndex:
         """Whether nothing was made from it yet; only then `changed` may be called."""
         return self._number == self._store.newest
 
-    def changed(self, shapes: ShapeColumns, removed: Ints) -> CellIndex:
-        """The index with these shapes behind its rows and without the removed rows.
+    def changed(self, shapes: ShapeColumns | None, removed: Ints) -> CellIndex:
+        """The index with these shapes behind its rows and without the removed rows, ascending.
 
         Raises:
             ValueError: another index was made from this one before.
@@ -210,30 +211,33 @@ class CellIndex:
             if not self.is_newest:
                 raise ValueError("This cell index was changed before; change the newest one.")
             first = self._store.shapes["bounds"].used
-            self._grow(shapes)
-            return self._next(shapes, np.sort(removed), first)
+            if shapes is not None:
+                self._grow(shapes)
+            return self._next(shapes, removed, first)
 
     def _grow(self, shapes: ShapeColumns) -> None:
         held = self._store.shapes
         rings, vertices = held["ends"].used, held["vertex"].used
+        shifts = {"rings": rings, "ends": vertices}
         for name in _SHAPE_COLUMNS:
-            held[name].append(
-                getattr(shapes, name) + {"rings": rings, "ends": vertices}.get(name, 0)
-                if name in ("rings", "ends")
-                else getattr(shapes, name)
-            )
+            more = getattr(shapes, name)
+            held[name].append(more + shifts[name] if name in shifts else more)
 
-    def _next(self, shapes: ShapeColumns, removed: Ints, first: int) -> CellIndex:
+    def _next(self, shapes: ShapeColumns | None, removed: Ints, first: int) -> CellIndex:
         """Blocks of the new rows and of the removed ones, written anew; the directory, copied."""
         store = self._store
-        added = np.arange(first, first + len(shapes))
+        added = np.arange(first, store.shapes["bounds"].used)
         cells = self._with_rows(shapes, removed, first)
         rows, desk = _rows(store), _desk(store, len(added) + len(removed))
+        wide_ones = self._is_wide(self.cells, rows, removed), self._is_wide(cells, rows, added)
         for wide in (False, True):
+            if wide and not any(flags.any() for flags in wide_ones):
+                break
             side_deg = TILE_DEG if wide else BLOCK_DEG
-            gone, desk = self._places(cells, rows, desk, removed, wide=wide)
-            come, desk = self._places(cells, rows, desk, added, wide=wide)
-            places = np.union1d(gone[:, 1], come[:, 1])
+            leaving, coming = removed[wide_ones[0] == wide], added[wide_ones[1] == wide]
+            gone, desk = self._places(cells, rows, desk, leaving, wide=wide)
+            come, desk = self._places(cells, rows, desk, coming, wide=wide)
+            places = np.unique(np.concatenate([gone[:, 1], come[:, 1]]))
             if not len(places):
                 continue
             come = np.ascontiguousarray(come[np.argsort(come[:, 1], kind="stable")])
@@ -249,28 +253,39 @@ class CellIndex:
         cells = _cells(store, cells.everywhere, cells.south, cells.north)
         return CellIndex(store, cells, self._plan, store.newest)
 
-    def _with_rows(self, shapes: ShapeColumns, removed: Ints, first: int) -> Cells:
+    def _with_rows(self, shapes: ShapeColumns | None, removed: Ints, first: int) -> Cells:
         found = []
         for name in ("everywhere", "south", "north"):
             kept = getattr(self.cells, name)
-            kept = kept[~np.isin(kept, removed)]
-            new = first + np.flatnonzero(getattr(shapes, name))
-            found.append(np.concatenate([kept, new]).astype(np.int32))
+            if len(kept) and len(removed):
+                kept = kept[~np.isin(kept, removed)]
+            if shapes is not None and (new := np.flatnonzero(getattr(shapes, name))).size:
+                kept = np.concatenate([kept, first + new]).astype(np.int32)
+            found.append(kept)
         return _cells(self._store, *found)
 
+    def _is_wide(self, cells: Cells, rows: Rows, some: Ints) -> NDArray[np.int8]:
+        """1 for rows that stand in tiles' records, 0 for blocks, 2 for those that stand in neither."""
+        if not len(some):
+            return np.zeros(0, np.int8)
+        kind = (cell_records.blocks_met(rows, some) > self._plan.most_blocks).astype(np.int8)
+        if len(cells.everywhere):
+            kind[np.isin(some, cells.everywhere)] = 2
+        return kind
+
     def _places(
-        self, cells: Cells, rows: Rows, desk: Desk, wanted: Ints, *, wide: bool
+        self, cells: Cells, rows: Rows, desk: Desk, some: Ints, *, wide: bool
     ) -> tuple[Ints, Desk]:
         """(row, place, flags) of the blocks, or tiles, that these rows meet."""
-        met = cell_records.blocks_met(rows, wanted)
-        some = wanted[((met > self._plan.most_blocks) == wide) & ~np.isin(wanted, cells.everywhere)]
+        if not len(some):
+            return _NO_PLACES, desk
         found = np.empty((4 * len(some) + 1024, 3), np.int64)
         done = count = 0
         while done < len(some):
             done, count = cell_records.all_places(cells, rows, desk, some, wide, found, done, count)
             if done < len(some):
                 found = _larger(found)
-                desk = _larger_desk(desk)
+                desk = larger_desk(desk)
         return found[:count], desk
 
     def _write(
@@ -295,7 +310,7 @@ class CellIndex:
                 done, arena.used,
             )  # fmt: skip
             if why == DESK_FULL:
-                desk = _larger_desk(desk)
+                desk = larger_desk(desk)
             elif why == ARENA_FULL:
                 arena.reserve(len(arena.whole))
                 cells = cells._replace(arena=arena.whole)
@@ -384,8 +399,3 @@ def _desk(store: _Store, changes: int) -> Desk:
     if changes < _FEW:
         store.desk = made
     return made
-
-
-def _larger_desk(desk: Desk) -> Desk:
-    size = 2 * len(desk.record)
-    return desk._replace(record=np.empty((size, 4), np.int32), order=np.empty(size, np.int32))

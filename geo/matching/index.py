@@ -14,7 +14,6 @@ An index is never changed: `changed` makes the next one, which shares with it wh
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,8 +24,9 @@ from numpy.typing import NDArray
 from geo.antimeridian import normalize_lon
 from geo.fences.fence import FenceVersion
 from geo.matching.boxes import RowsByFence, Trees
+from geo.matching.growing import Gone
 from geo.matching.hits import Hits, Pairs
-from geo.matching.index_columns import BadCoordinates, GrowingColumns, IndexColumns
+from geo.matching.index_columns import BadCoordinates, IndexColumns, Lineage
 
 if TYPE_CHECKING:
     from geo.matching.cells import CellIndex
@@ -58,9 +58,9 @@ class FenceIndex:
         gone: rows that were taken out by `changed`: nothing finds them any more.
     """
 
-    def __init__(self, columns: IndexColumns, *, gone: frozenset[int] = frozenset()) -> None:
+    def __init__(self, columns: IndexColumns, *, gone: Gone | None = None) -> None:
         self.columns = columns
-        self.gone = gone
+        self.gone = Gone.none(len(columns.versions)) if gone is None else gone
         self.versions = columns.versions
         self.fence_id = columns.fence_id
         self.live_from_ms = columns.live_from_ms
@@ -69,7 +69,7 @@ class FenceIndex:
         self.circles = columns.circles
         self.polygons = columns.polygons
         self._cells: CellIndex | None = None
-        self._lineage = _Lineage()
+        self._lineage = Lineage()
 
     @classmethod
     def build(cls, versions: Sequence[FenceVersion]) -> FenceIndex:
@@ -79,7 +79,7 @@ class FenceIndex:
             BadCoordinates: a shape has a coordinate or radius that is no finite number.
         """
         index = cls(IndexColumns.of(tuple(versions)))
-        index._trees  # noqa: B018 - built now, not by the first of several readers
+        index._trees.all  # noqa: B018 - built now, not by the first of several readers
         return index
 
     def __len__(self) -> int:
@@ -270,31 +270,42 @@ class FenceIndex:
             BadCoordinates: an added shape has a coordinate or radius that is no finite number.
         """
         with self._lineage.lock:
-            gone = self.gone | frozenset(removed)
-            worn = len(gone) > _CHANGES_MOST and 2 * len(gone) > len(self)
+            leaving = {row for row in removed if row not in self.gone}
+            gone = self.gone.count + len(leaving)
+            worn = gone > _CHANGES_MOST and 2 * gone > len(self)
             if self._cells is None or worn or not self._cells.is_newest:
-                kept = [v for row, v in enumerate(self.versions) if row not in gone]
-                index = FenceIndex.build([*kept, *added])
-                return index if self._cells is None else index.compile()
-            return self._with(added, np.array(sorted(gone - self.gone), np.int64), gone)
+                return self._anew(added, leaving)
+            return self._with(added, np.array(sorted(leaving), np.int64))
 
-    def _with(self, added: Sequence[FenceVersion], removed: Ints, gone: frozenset[int]) -> FenceIndex:
+    def _anew(self, added: Sequence[FenceVersion], leaving: set[int]) -> FenceIndex:
+        kept = [v for row, v in enumerate(self.versions) if row not in leaving and row not in self.gone]
+        index = FenceIndex.build([*kept, *added])
+        return index if self._cells is None else index.compile()
+
+    def _with(self, added: Sequence[FenceVersion], removed: Ints) -> FenceIndex:
+        """The next index by cells; what only some readers ask for is left for them to compute."""
         from geo.matching.cell_columns import ShapeColumns
 
         lineage, cells = self._lineage, self._cells
-        more = IndexColumns.of(added)
-        if lineage.columns is None:
-            lineage.columns = GrowingColumns(self.columns)
-        shapes = ShapeColumns.of(circles=more.circles, polygons=more.polygons, is_circle=more.is_circle)
         assert cells is not None
-        next_cells = cells.changed(shapes, removed)
-        lineage.columns.append(more)
-        index = FenceIndex(lineage.columns.first(len(self) + len(added)), gone=gone)
+        columns = self.columns
+        if added:
+            more = IndexColumns.of(added)
+            next_cells = cells.changed(
+                ShapeColumns.of(circles=more.circles, polygons=more.polygons, is_circle=more.is_circle),
+                removed,
+            )
+            columns = lineage.growing(self.columns).with_(more)
+        else:
+            next_cells = cells.changed(None, removed)
+        index = FenceIndex(
+            columns, gone=lineage.leaving(self.gone, len(self)).after(self.gone, removed, len(added))
+        )
         index._cells, index._lineage = next_cells, lineage
-        if self._rows.changes < _CHANGES_MOST:
-            index._rows = self._rows.changed(more.fence_id, len(self), gone)
-            index._trees = self._trees.changed(more, len(self), gone)
-        index._trees, index._rows  # noqa: B018 - counted anew where they were not taken over
+        if len(index) - self._rows.rows < _CHANGES_MOST:
+            index._rows = self._rows.changed(index.fence_id, index.gone)
+            index._trees = self._trees.changed(columns, index.gone)
+        index._trees, index._rows  # noqa: B018 - made anew where they were not taken over
         return index
 
     def following(self, versions: Sequence[FenceVersion]) -> FenceIndex:
@@ -361,14 +372,6 @@ class FenceIndex:
 
 def _identity(version: FenceVersion) -> tuple[int, int, int, int]:
     return version.fence_id, version.version, version.live_from_ms, version.live_until_ms
-
-
-class _Lineage:
-    """What an index and those made from it share: one lock, and columns that grow."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.columns: GrowingColumns | None = None
 
 
 def _places(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar, overload
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from geo.errors import NearcastError
 from geo.fences.fence import CircleShape, FenceVersion
 from geo.matching.circles import Circles
-from geo.matching.growing import Growing
+from geo.matching.growing import Gone, Growing, Leaving
 from geo.matching.polygons import Polygons
 from geo.measure import circle_boxes
 
@@ -95,23 +96,28 @@ class IndexColumns:
             polygons=Polygons.build(shapes),
         )
 
-    def boxes(self) -> tuple[Floats, Ints]:
-        """Boxes (west, south, east, north) and the rows they stand for, in plain longitudes.
+    @property
+    def is_odd(self) -> Bools:
+        """Rows that are concave, holed or in parts."""
+        return ~(self.is_circle | self.polygons.is_convex)
 
-        A fence across 180° has two, a turn apart; a polygon that reaches a pole has its latitude too.
+    def boxes(self, first: int = 0) -> tuple[Floats, Ints]:
+        """Boxes (west, south, east, north) and the rows they stand for, from `first` on.
+
+        In plain longitudes: a fence across 180° has two, a turn apart; a polygon that reaches a pole
+        has its latitude too.
         """
-        circles = self.circles
-        round_ = np.stack(
-            circle_boxes(lon=circles.lon, lat=circles.lat, radius_m=circles.radius_m), axis=1
-        )
-        boxes = np.where(self.is_circle[:, None], round_, self.polygons.bounds)
-        rows = np.arange(len(boxes))
+        circles, is_circle = self.circles, self.is_circle[first:]
+        lon, lat, radius_m = circles.lon[first:], circles.lat[first:], circles.radius_m[first:]
+        round_ = np.stack(circle_boxes(lon=lon, lat=lat, radius_m=radius_m), axis=1)
+        boxes = np.where(is_circle[:, None], round_, self.polygons.bounds[first:])
+        rows = np.arange(first, first + len(boxes))
         found, of = [boxes], [rows]
         for turn, chosen in ((-360.0, boxes[:, 2] >= 180), (360.0, boxes[:, 0] < -180)):
             found.append(boxes[chosen] + np.array([turn - _OUTWARD_DEG, 0.0, turn + _OUTWARD_DEG, 0.0]))
             of.append(rows[chosen])
         for pole, reached in ((-90.0, boxes[:, 1] == -90), (90.0, boxes[:, 3] == 90)):
-            chosen = reached & ~self.is_circle
+            chosen = reached & ~is_circle
             found.append(np.tile([-180.0, pole, 180.0, pole], (int(chosen.sum()), 1)))
             of.append(rows[chosen])
         return np.vstack(found), np.concatenate(of)
@@ -120,7 +126,7 @@ class IndexColumns:
 class GrowingColumns:
     """The columns of all versions that an index and those made from it ever had.
 
-    What `first` gives stays as it is when more are appended.
+    What `with_` gives stays as it is when more are appended.
     """
 
     def __init__(self, columns: IndexColumns) -> None:
@@ -132,8 +138,8 @@ class GrowingColumns:
     def __len__(self) -> int:
         return len(self._versions)
 
-    def append(self, columns: IndexColumns) -> None:
-        """Add rows."""
+    def with_(self, columns: IndexColumns) -> IndexColumns:
+        """Add rows; all of them, without copying."""
         shifts = {
             "first": self._polygons["ends"].used,
             "stretch_first": self._polygons["stretch_box"].used,
@@ -147,14 +153,37 @@ class GrowingColumns:
             more = getattr(columns.polygons, name)
             column.append(more + shifts[name] if name in shifts else more)
 
-    def first(self, count: int) -> IndexColumns:
-        """The first so many rows, without copying them."""
+        return self._all()
+
+    def _all(self) -> IndexColumns:
+        count = len(self._versions)
         return IndexColumns(
             versions=FirstVersions(self._versions, count),
             circles=_first(Circles, self._circles),
             polygons=_first(Polygons, self._polygons),
             **{name: column.whole[:count] for name, column in self._own.items()},
         )
+
+
+class Lineage:
+    """What an index and those made from it share: one lock, and columns that grow."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._columns: GrowingColumns | None = None
+        self._leaving: Leaving | None = None
+
+    def growing(self, columns: IndexColumns) -> GrowingColumns:
+        """The columns of all, which begin with these."""
+        if self._columns is None:
+            self._columns = GrowingColumns(columns)
+        return self._columns
+
+    def leaving(self, gone: Gone, rows: int) -> Leaving:
+        """Who writes down which rows left."""
+        if self._leaving is None:
+            self._leaving = Leaving(gone, rows)
+        return self._leaving
 
 
 _OWN = ("fence_id", "live_from_ms", "live_until_ms", "is_circle")

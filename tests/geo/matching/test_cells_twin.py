@@ -98,7 +98,7 @@ def test_the_band_of_a_circle_holds_its_rim():
     circles = FenceIndex.build([version_of(CircleShape(lon=10.0, lat=0.0, radius_m=1.0))]).circles.build(
         lon=np.full(count, 10.0), lat=lat, radius_m=radius_m
     )
-    record = cell_circles.circle_records(circles)
+    record = cell_circles.circle_records(circles.lon, circles.lat, circles.radius_m).reshape(-1, 8)
     lon2, lat2 = destination(
         lon=10.0, lat=lat, azimuth_deg=rng.uniform(0, 360, count), distance_m=radius_m
     )
