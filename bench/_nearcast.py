@@ -88,4 +88,4 @@ class Matcher:
             **_live.verdicts(self.index, pings, runs),
         }
         index, changed = _live.changes(self.index, fences)
-        return told | changed | _live.under_load(index, pings) | _live.bulk(index, fences)
+        return told | changed | _live.under_load(index, pings, runs) | _live.bulk(index, fences)

@@ -167,7 +167,7 @@ def _case_lines(case: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"{case['fences']:,} fences, {case['pings']:,} pings in {case['pairs_per_ping']} fences each",
-        f"{'':26}" + "".join(f"{name:>13}" for name in COLUMNS),
+        f"{'':26}" + "".join(f"{name:>15}" for name in COLUMNS),
     ]
     for name, row in case["figures"].items():
         label = "Nearcast" if name == "nearcast" else _runner.RIVALS[name].label
@@ -175,7 +175,7 @@ def _case_lines(case: dict[str, Any]) -> list[str]:
             lines.append(f"{label:26}{'skipped':>12}")
             continue
         cells = (f"{row[name]:,}" if name in row else "" for name in COLUMNS)
-        lines.append(f"{label:26}" + "".join(f"{cell:>13}" for cell in cells))
+        lines.append(f"{label:26}" + "".join(f"{cell:>15}" for cell in cells))
     own = {k: v for k, v in case["figures"]["nearcast"].items() if k not in COLUMNS}
     lines.append(
         f"the truth differs from brute force in {case['wrong_pairs_of_truth']} pairs of a sample"
