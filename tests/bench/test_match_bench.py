@@ -100,7 +100,8 @@ def test_rivals_of_the_other_environment_answer(name: str, tmp_path) -> None:
     asked = {"fences": FENCES, "pings": PINGS, "runs": 1}
     truth = _runner.measure(_runner.RIVALS["strtree"], tmp_path / "w.npz", tmp_path / "t", **asked).keys
     found = _runner.measure(_runner.RIVALS[name], tmp_path / "w.npz", tmp_path / "o", **asked)
-    assert truth is not None and found.keys is not None, found.figures
+    assert truth is not None
+    assert found.keys is not None, found.figures
     wrong = _runner.counted(found.keys, truth)["wrong_pairs"]
     assert wrong <= (0 if _runner.RIVALS[name].exact else len(truth) // 50)
 
