@@ -38,7 +38,7 @@ class Rival:
     module: str
     foreign: bool = False
     exact: bool = True
-    most_pings: int = 200_000
+    most_pings: int = 100_000
     most_fences: int = 1_000_000
 
 
@@ -46,11 +46,11 @@ NEARCAST = Rival("Nearcast", "bench._nearcast", most_pings=1 << 40)
 #: its pairs are the truth
 BEST_EXACT = "strtree"
 RIVALS = {
-    "rtree": Rival("rtree per ping + exact", "bench.rivals.rtree_points", most_pings=20_000),
-    "rtree_bulk": Rival("rtree in bulk + exact", "bench.rivals.rtree_bulk", most_pings=100_000),
+    "rtree": Rival("rtree per ping + exact", "bench.rivals.rtree_points", most_pings=10_000),
+    "rtree_bulk": Rival("rtree in bulk + exact", "bench.rivals.rtree_bulk", most_pings=50_000),
     "strtree": Rival("STRtree + exact", "bench.rivals.strtree", most_pings=1 << 40),
-    "h3": Rival("H3 inverted + exact", "bench.rivals.h3_cells", True, True, 20_000, 100_000),
-    "postgis": Rival("PostGIS", "bench.rivals.postgis", most_pings=20_000),
+    "h3": Rival("H3 inverted + exact", "bench.rivals.h3_cells", True, True, 10_000, 100_000),
+    "postgis": Rival("PostGIS", "bench.rivals.postgis", most_pings=10_000),
     "geopandas": Rival("geopandas.sjoin, 64-gons", "bench.rivals.geopandas_join", exact=False),
     "sedona": Rival("SedonaDB, 64-gons", "bench.rivals.sedona", foreign=True, exact=False),
     "duckdb": Rival("DuckDB spatial, 64-gons", "bench.rivals.duckdb_spatial", foreign=True, exact=False),
