@@ -9,7 +9,7 @@ from html import escape
 from bench._bars import short
 
 WIDTH, HEIGHT = 860, 480
-LEFT, RIGHT, TOP, BOTTOM = 64, 640, 24, 432
+LEFT, RIGHT, TOP, BOTTOM = 64, 640, 36, 432
 LABEL_STEP = 17
 FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 #: the first is Nearcast's
@@ -66,7 +66,7 @@ def _axes(scale: _Scale, fences: list[int], low: int, high: int) -> Iterator[str
         yield f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{BOTTOM}" stroke="#e2e8f0"/>'
         yield _text(x, BOTTOM + 18, short(count), "middle")
     yield _text((LEFT + RIGHT) / 2, HEIGHT - 12, "fences", "middle")
-    yield _text(LEFT - 48, TOP - 8, "pings/s, one core", "start")
+    yield _text(LEFT - 48, TOP - 18, "pings/s, one core", "start")
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

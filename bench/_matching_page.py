@@ -130,7 +130,7 @@ COSTS = {
     "one ping, p50 / p99": "{one_p50_us} / {one_p99_us} µs",
     "one fence added, p50 / p99": "{insert_p50_ms} / {insert_p99_ms} ms",
     "one fence removed, p50 / p99": "{remove_p50_ms} / {remove_p99_ms} ms",
-    "two threads match, pings/s": "{readers_alone_pings_per_s:,}",
+    "two threads match on one core, pings/s": "{readers_alone_pings_per_s:,}",
     "… while fences change ten times a second": "{readers_under_changes_pings_per_s:,}",
     "… a change then, p50 / p99": "{change_under_load_p50_ms} / {change_under_load_p99_ms} ms",
     "… half changes seen, wrong batches": "{half_changes_seen}, {wrong_batches_under_load}",
@@ -173,12 +173,12 @@ def _prices(case: Case) -> Iterator[str]:
         yield _row(label(name), *(_told(form, shown) for form in forms))
     yield ""
     yield (
-        "Nearcast's row is R-tree and cells together. Memory is the growth of the process, of "
-        "PostGIS the table with its indexes, which the others' rows have beside them. rtree and the "
+        "Nearcast's row is R-tree and cells together. The clock starts when each has what it is "
+        "given, shapely polygons, boxes or text; Nearcast takes its polygons apart within it. Memory is "
+        "the growth of the process meanwhile, of PostGIS the table with its indexes. rtree and the "
         "STRtree are built in a small part of the time and memory, and rtree takes a new fence in "
-        "microseconds: where pings are few or fences change all the time, they are the better "
-        "choice. SedonaDB and DuckDB are made for joins of tables on disk, not for pings as they "
-        "come."
+        "microseconds: where pings are few or fences change all the time, they are the better choice. "
+        "SedonaDB and DuckDB are made for joins of large tables, not for pings as they come."
     )
 
 
@@ -203,7 +203,7 @@ def _of_million(million: dict[str, Any]) -> list[dict[str, Any]]:
 def _bars(bars: list[dict[str, Any]]) -> Iterator[str]:
     missed = sum(not bar["holds"] for bar in bars)
     yield ""
-    yield f"The bars (`quality.md` §1): {len(bars) - missed} of {len(bars)} hold in this run."
+    yield f"The bars that Nearcast sets itself: {len(bars) - missed} of {len(bars)} hold in this run."
     yield ""
     yield _row("bar", "case", "figure", "measured", "bound", "")
     yield _row(*["---"] * 6)
