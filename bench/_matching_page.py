@@ -203,7 +203,10 @@ def _of_million(million: dict[str, Any]) -> list[dict[str, Any]]:
 def _bars(bars: list[dict[str, Any]]) -> Iterator[str]:
     missed = sum(not bar["holds"] for bar in bars)
     yield ""
-    yield f"The bars that Nearcast sets itself: {len(bars) - missed} of {len(bars)} hold in this run."
+    told = f"The bars that Nearcast sets itself: {len(bars) - missed} of {len(bars)} hold in this run."
+    yield told + (
+        " Why others do not, by profile: [matching.md](matching.md#measured)." if missed else ""
+    )
     yield ""
     yield _row("bar", "case", "figure", "measured", "bound", "")
     yield _row(*["---"] * 6)
