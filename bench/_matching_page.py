@@ -32,7 +32,8 @@ def section(report: dict[str, Any], million: dict[str, Any] | None, chart: str) 
     if million is not None:
         yield (
             f"The column of a million fences is of {million['when']} "
-            "(`python -m bench publish --full`), the others of the day above."
+            "(`python -m bench publish --full`), the others of the day above. "
+            f"{million.get('note', '')}".strip()
         )
     yield ""
     yield from _speeds(cases)

@@ -30,7 +30,9 @@ class Rival:
         module: where its `Matcher` is.
         foreign: runs in bench/.venv, because Nearcast does not depend on its library.
         exact: circles are geodesic; others draw 64-gons.
-        most_pings: it is given at most so many, so that a run takes seconds.
+        most_pings: it is given at most so many, so that a run takes seconds; an eighth with a million
+            fences, unless …
+        joins: … each query makes its index anew, which few pings would have to pay for.
         most_fences: with more it takes hours to build.
     """
 
@@ -40,6 +42,7 @@ class Rival:
     exact: bool = True
     most_pings: int = 100_000
     most_fences: int = 1_000_000
+    joins: bool = False
 
 
 NEARCAST = Rival("Nearcast", "bench._nearcast", most_pings=1 << 40)
@@ -52,8 +55,10 @@ RIVALS = {
     "h3": Rival("H3 inverted + exact", "bench.rivals.h3_cells", True, True, 10_000, 100_000),
     "postgis": Rival("PostGIS", "bench.rivals.postgis", most_pings=10_000),
     "geopandas": Rival("geopandas.sjoin, 64-gons", "bench.rivals.geopandas_join", exact=False),
-    "sedona": Rival("SedonaDB, 64-gons", "bench.rivals.sedona", foreign=True, exact=False),
-    "duckdb": Rival("DuckDB spatial, 64-gons", "bench.rivals.duckdb_spatial", foreign=True, exact=False),
+    "sedona": Rival("SedonaDB, 64-gons", "bench.rivals.sedona", True, False, 400_000, joins=True),
+    "duckdb": Rival(
+        "DuckDB spatial, 64-gons", "bench.rivals.duckdb_spatial", True, False, 400_000, joins=True
+    ),
 }
 
 
@@ -71,7 +76,8 @@ def measure(rival: Rival, workload: Path, out: Path, *, fences: int, pings: int,
         return _skipped(f"not measured with more than {rival.most_fences:,} fences")
     if rival.foreign and not RIVALS_PYTHON.exists():
         return _skipped("bench/.venv is missing: run scripts/install-rivals.sh")
-    count = min(pings, rival.most_pings if fences < 1_000_000 else rival.most_pings // 8)
+    fewer = fences >= 1_000_000 and not rival.joins
+    count = min(pings, rival.most_pings // 8 if fewer else rival.most_pings)
     done = run_child(
         [rival.module, str(workload), str(out), f"--pings={count}", f"--runs={runs}"],
         python=RIVALS_PYTHON if rival.foreign else Path(sys.executable),

@@ -94,7 +94,7 @@ def _best_exact(figures: dict[str, dict[str, Any]]) -> float:
 @click.option("--pings", default=1_000_000, show_default=True, type=click.IntRange(min=1_000))
 @click.option("--rivals", help=f"[default: {','.join(_runner.RIVALS)}]")
 @click.option("--runs", default=_runner.RUNS, show_default=True, help="whose median counts")
-@click.option("--full", is_flag=True, help="1M fences too: half an hour more, 12 GB of memory")
+@click.option("--full", is_flag=True, help="1M fences too: ten to thirty minutes more, 12 GB of memory")
 @click.option("--json", "as_json", is_flag=True)
 def command(
     fences: int | None, pings: int, rivals: str | None, runs: int, full: bool, as_json: bool

@@ -21,13 +21,15 @@ from bench._runner import RIVALS_PYTHON
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 CHART = PAGE.with_name("matching.svg")
-#: the last run with a million fences: it takes half an hour, so the page quotes it with its date
+#: the last run with a million fences: it takes ten to thirty minutes, so the page quotes it with its date
 MILLION = Path(__file__).with_name("million.json")
 
 
 @click.command("publish")
 @click.option("--seconds", default=15.0, show_default=True, help="of each ingest run")
-@click.option("--full", is_flag=True, help="match against a million fences too: half an hour more")
+@click.option(
+    "--full", is_flag=True, help="match against a million fences too, for ten to thirty minutes"
+)
 def command(seconds: float, full: bool) -> None:
     """All benchmarks, one after the other; takes some eight minutes."""
     if not RIVALS_PYTHON.exists():

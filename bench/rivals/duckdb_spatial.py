@@ -44,6 +44,11 @@ class Matcher:
         found = self.db.sql(JOIN).fetchnumpy()
         return found["id"], found["fid"]
 
+    def memory_mb(self) -> float:
+        """What DuckDB says it holds; its memory is partly what freed Arrow columns had before."""
+        row = self.db.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchone()
+        return float(row[0]) / 1e6
+
 
 def _extension() -> Path:
     try:
