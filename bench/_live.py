@@ -20,7 +20,7 @@ CHANGES = 300
 BULK = 100_000
 BATCH = 10_000
 #: seconds of load, alone and changing, for each run that a median is of
-LOAD_S = 0.8
+LOAD_S = 0.4
 EVERY_S = 0.1
 #: so wide that a batch has pings in it
 TWIN_RADIUS_M = 2_000.0

@@ -44,6 +44,11 @@ class Rival:
     most_fences: int = 1_000_000
     joins: bool = False
 
+    def pings_of(self, pings: int, *, fences: int) -> int:
+        """How many of so many pings it is given."""
+        fewer = fences >= 1_000_000 and not self.joins
+        return min(pings, self.most_pings // 8 if fewer else self.most_pings)
+
 
 NEARCAST = Rival("Nearcast", "bench._nearcast", most_pings=1 << 40)
 #: its pairs are the truth
@@ -76,8 +81,7 @@ def measure(rival: Rival, workload: Path, out: Path, *, fences: int, pings: int,
         return _skipped(f"not measured with more than {rival.most_fences:,} fences")
     if rival.foreign and not RIVALS_PYTHON.exists():
         return _skipped("bench/.venv is missing: run scripts/install-rivals.sh")
-    fewer = fences >= 1_000_000 and not rival.joins
-    count = min(pings, rival.most_pings // 8 if fewer else rival.most_pings)
+    count = rival.pings_of(pings, fences=fences)
     done = run_child(
         [rival.module, str(workload), str(out), f"--pings={count}", f"--runs={runs}"],
         python=RIVALS_PYTHON if rival.foreign else Path(sys.executable),

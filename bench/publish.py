@@ -21,7 +21,7 @@ from bench._runner import RIVALS_PYTHON
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 CHART = PAGE.with_name("matching.svg")
-#: the last run with a million fences: it takes ten to thirty minutes, so the page quotes it with its date
+#: the last run with a million fences: it takes ten minutes and more, so the page quotes its date
 MILLION = Path(__file__).with_name("million.json")
 
 

@@ -78,6 +78,15 @@ def test_a_rival_without_its_library_is_skipped_and_says_so(tmp_path, monkeypatc
     assert "not measured" in many.figures["skipped"]
 
 
+def test_slow_rivals_get_fewer_pings_and_joins_enough() -> None:
+    slow, join, best = (_runner.RIVALS[name] for name in ("rtree", "duckdb", "strtree"))
+    many = 1_000_000
+    assert slow.pings_of(many, fences=100_000) == 8 * slow.pings_of(many, fences=1_000_000)
+    assert join.pings_of(many, fences=100_000) == join.pings_of(many, fences=1_000_000)
+    assert best.pings_of(many, fences=1_000_000) == many
+    assert slow.pings_of(5, fences=100) == 5
+
+
 def test_a_rival_that_fails_is_skipped_with_its_last_words(tmp_path) -> None:
     broken = _runner.Rival("broken", "bench.rivals.strtree")
     found = _runner.measure(broken, tmp_path / "no.npz", tmp_path / "o", fences=10, pings=10, runs=1)
