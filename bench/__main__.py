@@ -18,7 +18,8 @@ class Benchmarks(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the benchmarks."""
-        names = [module.name for module in pkgutil.iter_modules(bench.__path__)]
+        found = pkgutil.iter_modules(bench.__path__)
+        names = [module.name for module in found if not module.ispkg]  # rivals are no benchmark
         return sorted(name for name in names if not name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

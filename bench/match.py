@@ -1,288 +1,185 @@
 """`python -m bench match`: pings a second against every fence, ours and the rivals', in one run.
 
-What is timed is the whole answer to a column of pings: every (ping, fence) pair. CPU time of the
-process, median of five after one to warm up. Every answer is counted against a truth computed fence
-by fence. The bars M1, M2 and M4 of quality.md are printed with what was measured, held or not; M3 is
-`python -m bench cold`.
+What is timed is the whole answer to a column of pings: every (ping, fence) pair. One core, CPU time of
+all threads, median of five; each way runs in a process of its own (`_runner`) on the same seeded world
+(`_workload`). Nearcast and the best exact rival get all pings, slower ways the first so many of them.
+
+The truth is what the best exact rival says, after a sample of its pings was asked by brute force
+(`_truth`); every pair of every way is counted against it. Bars M1-M4 are printed, held or not.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from bench import _rivals, _world
-from bench._truth import truth
-from geo.fences.fence import FenceVersion
-from geo.matching.certainty import CertaintyPolicy, decide, judge
-from geo.matching.index import FenceIndex
-from geo.matching.kernels import warm
+from bench import _bars, _runner, _start, _truth, _workload
 
-RUNS = 5
-#: rivals that take each ping by itself get only so many
-FEW = {"rtree": 20_000, "h3": 20_000, "postgis": 50_000}
-#: by fences: least ratio to the best exact rival, most MB, most seconds to build (quality.md M1)
-M1 = {1_000: (35, None, None), 10_000: (40, 60, 1), 100_000: (40, 350, 4), 1_000_000: (40, 1_600, 40)}
+SIZES = (1_000, 10_000, 100_000)
+MILLION = 1_000_000
+SAMPLE = 300
+#: of a case's table
+COLUMNS = ("pings_per_s", "wrong_pairs", "pairs", "build_s", "memory_mb", "one_p50_us", "insert_p50_ms")
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Seconds of the median run, and what the last run gave."""
+def measured(fences: int, pings: int, names: list[str], *, runs: int = _runner.RUNS) -> dict[str, Any]:
+    """One count of fences: the figures of all ways, and the ratio.
 
-    seconds: float
-    result: Any
+    Raises:
+        ClickException: Nearcast or the best exact rival could not be measured.
+    """
+    world, places = _workload.make_fences(fences), _workload.make_pings(pings)
+    with tempfile.TemporaryDirectory() as folder:
+        workload = Path(folder, "workload.npz")
+        _workload.save(workload, world, places)
 
+        def run(name: str, rival: _runner.Rival) -> _runner.Measured:
+            click.echo(f"{fences:,} fences: {rival.label} …", err=True)
+            out = Path(folder, name)
+            return _runner.measure(rival, workload, out, fences=fences, pings=pings, runs=runs)
 
-def timed(run: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> Timed:
-    """Median of `RUNS` runs after one that is not counted."""
-    run()
-    seconds = []
-    for _ in range(RUNS):
-        begun = clock()
-        result = run()
-        seconds.append(clock() - begun)
-    return Timed(statistics.median(seconds), result)
-
-
-def ours(versions: Sequence[FenceVersion], pings: _world.PingColumns) -> tuple[FenceIndex, dict]:
-    """The index, and its figures; `rtree_s` is the time until it can answer at all."""
-    begun = time.process_time()
-    index = FenceIndex.build(versions)
-    rtree_s = time.process_time() - begun
-    begun = time.process_time()
-    index.compile()
-    build_s = time.process_time() - begun
-    run = timed(lambda: index.pairs(lon=pings.lon, lat=pings.lat))
-    return index, {
-        "pings_per_s": round(len(pings.lon) / run.seconds),
-        "build_s": round(build_s, 3),
-        "rtree_s": round(rtree_s, 3),
-        "memory_mb": round(index.used_bytes / 1e6, 1),
-        "exact": True,
-        "ping": run.result.ping,
-        "fence": run.result.fence.astype(np.int64),
-    }
-
-
-def rival(name: str, versions: Sequence[FenceVersion], pings: _world.PingColumns) -> dict:
-    """The figures of one of them."""
-    some = pings.first(FEW.get(name, len(pings.lon)))
-    if name in _rivals.FOREIGN:
-        return _rivals.foreign(name, versions, some) | {"pings": len(some.lon)}
-    begun = time.process_time()
-    made = _rivals.RIVALS[name](versions)
-    build_s = time.process_time() - begun
-    clock = time.perf_counter if name in _rivals.ON_WALL_CLOCK else time.process_time
-    run = timed(lambda: made.match(some), clock)
-    ping, fence = run.result
-    per_s = round(len(some.lon) / run.seconds)
+        best = run(_runner.BEST_EXACT, _runner.RIVALS[_runner.BEST_EXACT])
+        truth = _needed(best, "the best exact rival, whose pairs are the truth,")
+        doubtful = _truth.sample_wrong(world, places, truth, sample=SAMPLE)
+        own = run("nearcast", _runner.NEARCAST)
+        _needed(own, "Nearcast")
+        figures = {"nearcast": _counted(own, truth, fences)}
+        for name in names:
+            other = best if name == _runner.BEST_EXACT else run(name, _runner.RIVALS[name])
+            figures[name] = _counted(other, truth, fences) | {"exact": _runner.RIVALS[name].exact}
+    ratio = figures["nearcast"]["pings_per_s"] / _best_exact(figures | {"": best.figures})
     return {
-        "pings_per_s": per_s,
-        "build_s": round(build_s, 3),
-        "exact": made.exact,
-        "ping": ping,
-        "fence": fence,
-        "pings": len(some.lon),
+        "fences": fences,
+        "pings": pings,
+        "pairs_per_ping": round(len(truth) / pings, 2),
+        "brute_force_pings": min(SAMPLE, pings),
+        "wrong_pairs_of_truth": doubtful,
+        "figures": figures,
+        "ratio_to_best_exact": round(ratio, 1),
+        "wrong_pairs": figures["nearcast"]["wrong_pairs"],
     }
 
 
-def counted(figures: dict, right: np.ndarray, fences: int, pings: int) -> dict:
-    """With the pairs counted against the truth instead of the pairs themselves."""
-    some = figures.get("pings", pings)
-    found = figures.pop("ping") * fences + figures.pop("fence")
-    wanted = right[right < some * fences]
-    once = np.unique(found)
-    wrong = len(np.setxor1d(once, wanted, assume_unique=True)) + len(found) - len(once)
-    return figures | {"pairs": len(found), "wrong_pairs": wrong}
+def _needed(found: _runner.Measured, who: str) -> np.ndarray[Any, Any]:
+    if found.keys is None:
+        raise click.ClickException(f"{who} was not measured: {found.figures['skipped']}.")
+    return found.keys
 
 
-def single(index: FenceIndex, pings: _world.PingColumns) -> dict:
-    """One ping from Python, in microseconds by the wall."""
-    places = list(zip(pings.lon[:20_000].tolist(), pings.lat[:20_000].tolist(), strict=True))
-    for x, y in places[:500]:
-        index.match_one(x, y)
-    took = []
-    for x, y in places:
-        begun = time.perf_counter()
-        index.match_one(x, y)
-        took.append(time.perf_counter() - begun)
-    p50, p99 = np.percentile(took, [50, 99]) * 1e6
-    return {"p50_us": round(p50, 2), "p99_us": round(p99, 2)}
+def _counted(found: _runner.Measured, truth: np.ndarray[Any, Any], fences: int) -> dict[str, Any]:
+    """Figures with the pairs counted; the truth cut to the pings that were asked."""
+    if found.keys is None:
+        return found.figures
+    some = truth[: np.searchsorted(truth, found.figures["pings"] * fences)]
+    return found.figures | _runner.counted(found.keys, some)
 
 
-def changes(index: FenceIndex, versions: Sequence[FenceVersion], rounds: int = 300) -> dict:
-    """One fence added, one removed, and so on, in milliseconds by the wall; and under load."""
-    others = _world.fence_versions(max(len(versions), 1_000), seed=9)[:rounds]
-    add, remove = [], []
-    for version in others:
-        begun = time.perf_counter()
-        index = index.changed(added=[version])
-        add.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        index = index.changed(removed=[len(index) - 1])
-        remove.append(time.perf_counter() - begun)
-    ways = {"insert": add, "remove": remove}
-    told = {
-        f"{n}_p{q}_ms": round(float(np.percentile(s, q)) * 1e3, 3)
-        for n, s in ways.items()
-        for q in (50, 99)
-    }
-    return told | _under_load(index, others)
-
-
-def _under_load(index: FenceIndex, others: Sequence[FenceVersion]) -> dict:
-    """Two seconds of one thread that matches batches of 1,000 while fences come and go."""
-    pings = _world.pings(1_000)
-    shown = [index]
-    batches = {True: 0, False: 0}
-    for changing in (False, True):
-        stop = threading.Event()
-
-        def match(changing: bool = changing, stop: threading.Event = stop) -> None:
-            while not stop.is_set():
-                shown[0].pairs(lon=pings.lon, lat=pings.lat)
-                batches[changing] += 1
-
-        thread = threading.Thread(target=match)
-        thread.start()
-        until = time.monotonic() + 2
-        while time.monotonic() < until:
-            if changing:
-                for version in others[:10]:
-                    now = shown[0].changed(added=[version])
-                    shown[0] = now.changed(removed=[len(now) - 1])
-            time.sleep(0.1)
-        stop.set()
-        thread.join()
-    return {
-        "matching_alone_batches_per_s": round(batches[False] / 2),
-        "matching_under_200_changes_per_s": round(batches[True] / 2),
-    }
-
-
-def verdicts(index: FenceIndex, pings: _world.PingColumns) -> dict:
-    """All verdicts against the plain match, in the same run; and P on demand."""
-    platform = np.zeros(len(pings.lon), np.int8)
-    columns = {"lon": pings.lon, "lat": pings.lat}
-    plain = timed(lambda: index.pairs(**columns)).seconds
-    fixes = columns | {"accuracy_m": pings.accuracy_m, "platform": platform}
-    whole = timed(lambda: decide(index, **fixes, policy=CertaintyPolicy())).seconds
-    told = {"cost_ratio": round(whole / plain, 2), "pings_per_s": round(len(pings.lon) / whole)}
-    found = index.pairs(**columns)
-    small = ~index.is_circle[found.fence] & (index.polygons.count[found.fence] < 100)
-    for name, chosen in (("circle", index.is_circle[found.fence]), ("polygon", small)):
-        some = np.flatnonzero(chosen)[:100_000]
-        if len(some):
-            pairs = {"ping": found.ping[some], "fence": found.fence[some].astype(np.int64)}
-            took = timed(lambda p=pairs: judge(index, **fixes, **p, policy=CertaintyPolicy())).seconds
-            told[f"p_of_{name}_us"] = round(took / len(some) * 1e6, 3)
-    return told
-
-
-def bars(report: dict) -> list[dict]:
-    """The bars that this run measured."""
-    fences = report["case"]["fences"]
-    case = f"{fences // 1_000:,}k" if fences < 1_000_000 else f"{fences // 1_000_000}M"
-    own = report["figures"]["nearcast"]
-    found = [("M1", "wrong_pairs", own["wrong_pairs"], 0, "most")]
-    if fences in M1:
-        ratio, most_mb, most_s = M1[fences]
-        if report["ratio_to_best_exact"] is not None:
-            found.append(("M1", "ratio_to_best_exact", report["ratio_to_best_exact"], ratio, "least"))
-        if most_mb is not None:
-            found.append(("M1", "memory_mb", own["memory_mb"], most_mb, "most"))
-            found.append(("M1", "build_s", own["build_s"], most_s, "most"))
-    if fences == 100_000:
-        for name, bound in (("p50_us", 5), ("p99_us", 50)):
-            found.append(("M2", f"one_ping_{name}", report["one_ping"][name], bound, "most"))
-        for way in ("insert", "remove"):
-            for quantile, bound in (("p50", 0.3), ("p99", 30)):
-                name = f"{way}_{quantile}_ms"
-                found.append(("M2", name, report["changes"][name], bound, "most"))
-    found.append(("M4", "cost_ratio", report["verdicts"]["cost_ratio"], 3, "most"))
-    for name in ("p_of_circle_us", "p_of_polygon_us"):
-        if name in report["verdicts"]:
-            found.append(("M4", name, report["verdicts"][name], 1, "most"))
-    return [
-        {
-            "bar": bar,
-            "case": case,
-            "figure": figure,
-            "value": value,
-            "bound": bound,
-            "holds": bool(value <= bound if side == "most" else value >= bound),
-        }
-        for bar, figure, value, bound, side in found
-    ]
+def _best_exact(figures: dict[str, dict[str, Any]]) -> float:
+    """Pings a second of the fastest rival that gave no wrong pair."""
+    return max(
+        row["pings_per_s"]
+        for name, row in figures.items()
+        if name != "nearcast" and "skipped" not in row and not row.get("wrong_pairs")
+    )
 
 
 @click.command("match")
-@click.option("--fences", default=10_000, show_default=True)
-@click.option("--pings", "count", default=200_000, show_default=True, help="at least 1,000")
-@click.option("--rivals", default="strtree,geopandas", show_default=True)
+@click.option("--fences", type=click.IntRange(min=10), help="one count only  [default: 1k, 10k, 100k]")
+@click.option("--pings", default=1_000_000, show_default=True, type=click.IntRange(min=1_000))
+@click.option("--rivals", help=f"[default: {','.join(_runner.RIVALS)}]")
+@click.option("--runs", default=_runner.RUNS, show_default=True, help="whose median counts")
+@click.option("--full", is_flag=True, help="1M fences too: ten to thirty minutes more, 12 GB of memory")
 @click.option("--json", "as_json", is_flag=True)
-def command(fences: int, count: int, rivals: str, as_json: bool) -> None:
-    """Pings a second against all fences, and wrong pairs."""
-    names = [name for name in rivals.split(",") if name]
-    known = [*_rivals.RIVALS, *_rivals.FOREIGN]
-    unknown = sorted(set(names) - set(known))
+def command(
+    fences: int | None, pings: int, rivals: str | None, runs: int, full: bool, as_json: bool
+) -> None:
+    """Pings a second against all fences, wrong pairs, changes, verdicts, starts."""
+    names = list(_runner.RIVALS) if rivals is None else [name for name in rivals.split(",") if name]
+    unknown = sorted(set(names) - set(_runner.RIVALS))
     if unknown:
-        raise click.BadParameter(f"no rival {', '.join(unknown)}; there are {', '.join(known)}.")
-    if set(names) & set(_rivals.FOREIGN) and not _rivals.FOREIGN_PYTHON.exists():
-        raise click.UsageError("These rivals need bench/.venv; run: scripts/make_bench_venv.sh")
-    if "postgis" in names and not _rivals.POSTGIS:
-        raise click.UsageError("Say where PostGIS is by NEARCAST_BENCH_POSTGIS, a libpq string.")
-    warm()
-    versions, pings = _world.fence_versions(fences), _world.pings(max(count, 1_000))
-    right = np.array(sorted(truth(versions, pings)), np.int64)
-    index, own = ours(versions, pings)
-    figures = {"nearcast": own} | {name: rival(name, versions, pings) for name in names}
-    figures = {name: counted(f, right, fences, len(pings.lon)) for name, f in figures.items()}
-    others = [f for name, f in figures.items() if name != "nearcast"]
-    exact = [f["pings_per_s"] for f in others if f["exact"] and not f["wrong_pairs"]]
+        told = f"no rival {', '.join(unknown)}; there are {', '.join(_runner.RIVALS)}."
+        raise click.BadParameter(told)
+    sizes = (fences,) if fences else (*SIZES, MILLION) if full else SIZES
+    report = reported(sizes, pings, names, runs=runs, starts=fences is None)
+    click.echo(json.dumps(report, indent=1) if as_json else table(report))
+
+
+def reported(
+    sizes: tuple[int, ...], pings: int, names: list[str], *, runs: int, starts: bool
+) -> dict[str, Any]:
+    """The whole report; what was skipped is said loudly, on stderr too."""
+    hard = _truth.hard_places()
+    cases = [measured(count, pings, names, runs=runs) for count in sizes]
+    bars = [bar for case in cases for bar in _bars.of_case(case)] + _bars.of_hard_places(hard)
     report = {
         "bench": "match",
-        "case": {
-            "fences": fences,
-            "pings": len(pings.lon),
-            "pairs_per_ping": round(len(right) / len(pings.lon), 2),
-        },
-        "figures": figures,
-        "ratio_to_best_exact": round(own["pings_per_s"] / max(exact), 2) if exact else None,
-        "wrong_pairs": figures["nearcast"]["wrong_pairs"],
-        "one_ping": single(index, pings),
-        "verdicts": verdicts(index, pings),
-        "changes": changes(index, versions),
+        "when": f"{datetime.now(UTC):%Y-%m-%d}",
+        "hard_places": hard,
+        "cases": cases,
     }
-    report["bars"] = bars(report)
-    click.echo(json.dumps(report, indent=1) if as_json else _table(report))
+    if starts:
+        click.echo("a cold and a warm start …", err=True)
+        report["starts"] = _start.measured()
+        bars += _bars.of_starts(report["starts"])
+    for line in sorted(set(_skipped(cases))):
+        click.echo(line, err=True)
+    return report | {"bars": bars}
 
 
-def _table(report: dict) -> str:
-    case = report["case"]
-    lines = [
-        f"{case['fences']:,} fences, {case['pings']:,} pings in {case['pairs_per_ping']} fences each",
-        f"{'':12}{'pings/s':>12}{'build s':>10}{'pairs':>12}{'wrong':>9}   (CPU time)",
+def _skipped(cases: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"!! {_runner.RIVALS[name].label} was SKIPPED: {row['skipped']}"
+        for case in cases
+        for name, row in case["figures"].items()
+        if "skipped" in row
     ]
-    for name, row in report["figures"].items():
-        lines.append(
-            f"{name:12}{row['pings_per_s']:>12,}{row['build_s']:>10}{row['pairs']:>12,}"
-            f"{row['wrong_pairs']:>9,}"
-        )
-    lines.append(f"ratio to the best exact rival: {report['ratio_to_best_exact']}")
-    for name in ("one_ping", "verdicts", "changes"):
-        lines.append(f"{name}: " + ", ".join(f"{k} {v:,}" for k, v in report[name].items()))
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines: list[str] = []
+    for case in report["cases"]:
+        lines += _case_lines(case)
+    hard = report["hard_places"]
+    lines += [
+        "",
+        f"hard places: {hard['wrong_pairs']} of {hard['pairs']:,} pairs wrong",
+        *(f"{name} start: {row}" for name, row in report.get("starts", {}).items()),
+        *_skipped(report["cases"]),
+        "",
+    ]
     for bar in report["bars"]:
         sign = "holds" if bar["holds"] else "DOES NOT HOLD"
         lines.append(
-            f"{bar['bar']} {bar['case']} {bar['figure']} {bar['value']} (bound {bar['bound']}): {sign}"
+            f"{bar['bar']} {bar['case']:12} {bar['figure']:26} {bar['value']:>12,} "
+            f"(bound {bar['bound']:,}) {sign}"
         )
     return "\n".join(lines)
+
+
+def _case_lines(case: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        f"{case['fences']:,} fences, {case['pings']:,} pings in {case['pairs_per_ping']} fences each",
+        f"{'':26}" + "".join(f"{name:>15}" for name in COLUMNS),
+    ]
+    for name, row in case["figures"].items():
+        label = "Nearcast" if name == "nearcast" else _runner.RIVALS[name].label
+        if "skipped" in row:
+            lines.append(f"{label:26}{'skipped':>12}")
+            continue
+        cells = (f"{row[name]:,}" if name in row else "" for name in COLUMNS)
+        lines.append(f"{label:26}" + "".join(f"{cell:>15}" for cell in cells))
+    own = {k: v for k, v in case["figures"]["nearcast"].items() if k not in COLUMNS}
+    lines.append(
+        f"the truth differs from brute force in {case['wrong_pairs_of_truth']} pairs of a sample"
+    )
+    lines.append(f"ratio to the best exact rival: {case['ratio_to_best_exact']}")
+    lines.append("Nearcast: " + ", ".join(f"{figure} {value:,}" for figure, value in own.items()))
+    return lines

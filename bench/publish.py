@@ -16,37 +16,54 @@ import click
 import numpy as np
 import shapely
 
+from bench import _chart, _matching_page
+from bench._runner import RIVALS_PYTHON
+
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-FENCES = (1_000, 10_000, 100_000)
-PINGS = 200_000
-RIVALS = "--rivals=rtree,strtree,geopandas"
+CHART = PAGE.with_name("matching.svg")
+#: the last run with a million fences: it takes ten minutes and more, so the page quotes its date
+MILLION = Path(__file__).with_name("million.json")
 
 
 @click.command("publish")
 @click.option("--seconds", default=15.0, show_default=True, help="of each ingest run")
-def command(seconds: float) -> None:
-    """All benchmarks, one after the other; takes about three minutes."""
-    matching = []
-    for fences in FENCES:
-        click.echo(f"matching, {fences:,} fences …")
-        matching.append(_measured("match", f"--fences={fences}", f"--pings={PINGS}", RIVALS))
+@click.option(
+    "--full", is_flag=True, help="match against a million fences too, for ten to thirty minutes"
+)
+def command(seconds: float, full: bool) -> None:
+    """All benchmarks, one after the other; takes some eight minutes."""
+    if not RIVALS_PYTHON.exists():
+        click.echo("the rivals' environment …")
+        subprocess.run([str(PAGE.parents[1] / "scripts" / "install-rivals.sh")], check=True)
+    if full:
+        click.echo("matching, a million fences …")
+        told = json.dumps(_measured("match", "--fences=1000000"), indent=1)
+        MILLION.write_text(told + "\n", encoding="utf-8")
+    click.echo("matching …")
+    matching = _measured("match")
     click.echo("ingest on both databases …")
     ingest = _measured("ingest", f"--seconds={seconds}")
     click.echo("uploads on both databases …")
     uploads = _measured("upload")
-    PAGE.write_text("\n".join(_page(matching, ingest, uploads)) + "\n", encoding="utf-8")
+    million = json.loads(MILLION.read_text(encoding="utf-8")) if MILLION.exists() else None
+    cases = _matching_page.cases_of(matching, million)
+    CHART.write_text(_chart.drawn(_matching_page.series(cases)), encoding="utf-8")
+    PAGE.write_text("\n".join(_page(matching, million, ingest, uploads)) + "\n", encoding="utf-8")
     click.echo(f"{PAGE.name} is written.")
 
 
 def _measured(*args: str) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *args, "--json"], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "bench", *args, "--json"], check=True, stdout=subprocess.PIPE, text=True
     )
     return json.loads(done.stdout)
 
 
 def _page(
-    matching: list[dict[str, Any]], ingest: list[dict[str, Any]], uploads: dict[str, Any]
+    matching: dict[str, Any],
+    million: dict[str, Any] | None,
+    ingest: list[dict[str, Any]],
+    uploads: dict[str, Any],
 ) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
@@ -56,52 +73,9 @@ def _page(
         f"shapely {shapely.__version__} (GEOS {shapely.geos_version_string}). Machines differ and so do "
         f"hours: trust the ratios of one run (load average {os.getloadavg()[1]:.1f})."
     )
-    yield from _matching(matching)
+    yield from _matching_page.section(matching, million, CHART.name)
     yield from _ingest(ingest)
     yield from _uploads(uploads)
-
-
-def _matching(runs: list[dict[str, Any]]) -> Iterator[str]:
-    yield from ("", "## Matching", "")
-    yield (
-        f"{PINGS:,} pings against all fences (circles and polygons of a seeded workload), every pair "
-        "returned, one core, CPU clock, median of 5. *STRtree exact* is shapely's tree over boxes with "
-        "a vectorised exact refinement, the best exact rival; geopandas joins 64-gons, so pairs near "
-        "rims come out wrong. *Verdicts* is in/out/undecided for each candidate, as a multiple of the "
-        "plain match."
-    )
-    yield ""
-    yield (
-        "| fences | Nearcast | STRtree exact | rtree | geopandas.sjoin (wrong pairs) | "
-        "ratio to best exact | verdicts | MB | built | one ping p50 / p99 | insert p50 / p99 |"
-    )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for run in runs:
-        own, tree, each, frame = (
-            run["figures"][name] for name in ("nearcast", "strtree", "rtree", "geopandas")
-        )
-        one, change = run["one_ping"], run["changes"]
-        yield (
-            f"| {run['case']['fences']:,} | **{own['pings_per_s']:,}/s** | {tree['pings_per_s']:,}/s | "
-            f"{each['pings_per_s']:,}/s | {frame['pings_per_s']:,}/s ({frame['wrong_pairs']:,}) | "
-            f"**{run['ratio_to_best_exact']:.1f}** | {run['verdicts']['cost_ratio']:.2f} × | "
-            f"{own['memory_mb']:,.0f} | {own['rtree_s']:.1f} + {own['build_s']:.1f} s | "
-            f"{one['p50_us']:.1f} / {one['p99_us']:.1f} µs | "
-            f"{change['insert_p50_ms']:.2f} / {change['insert_p99_ms']:.0f} ms |"
-        )
-    yield ""
-    wrong = sum(run["wrong_pairs"] for run in runs)
-    yield (
-        f"Wrong pairs of Nearcast over all runs: {wrong}. Built: the R-tree that answers first, and the "
-        "cells compiled from it; a bare tree takes a tenth of both. What each bar says:"
-    )
-    yield from ("", "| bar | case | figure | measured | bound | |", "|---|---|---|---|---|---|")
-    for run in runs:
-        for bar in run["bars"]:
-            yield (
-                f"| {bar['bar']} | {bar['case']} | {bar['figure']} | {bar['value']} | {bar['bound']} | "
-                f"{'holds' if bar['holds'] else '**does not hold**'} |"
-            )
 
 
 def _ingest(runs: list[dict[str, Any]]) -> Iterator[str]:
