@@ -109,19 +109,21 @@ class _Shown:
         begun = time.perf_counter()
         for thread in threads:
             thread.start()
-        while time.perf_counter() - begun < seconds:
-            if changing:
-                self._change()
-            time.sleep(EVERY_S)
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            while time.perf_counter() - begun < seconds:
+                if changing:
+                    self._change()
+                time.sleep(EVERY_S)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
         return sum(counts) * len(self.pings) / (time.perf_counter() - begun)
 
     def _change(self) -> None:
         begun = time.perf_counter()
         rows = range(len(self.index) - 2, len(self.index))
-        here = len(self.index) > self.first_new and not set(rows) & self.index.gone
+        here = len(self.index) > self.first_new and not any(row in self.index.gone for row in rows)
         self.index = (
             self.index.changed(removed=list(rows)) if here else self.index.changed(added=self.twins)
         )
