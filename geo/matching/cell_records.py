@@ -38,7 +38,8 @@ from geo.matching.compiled import kernel
 #: words that a record may be expected to take before cells are cut no finer
 _WORDS_MOST = 1 << 17
 _METRES_A_DEGREE = 111_200.0
-DESK_FULL, ARENA_FULL = -1, -2
+#: what had no room
+DESK_FULL, ARENA_FULL, FOUND_FULL = -1, -2, -3
 #: a fence this share of a block beyond a border may still touch the block behind it
 BORDER_OF_BLOCKS = 1e-6
 
@@ -61,8 +62,8 @@ def places_of(
 ) -> int:
     """The blocks (or tiles, by `side_deg`) that a fence meets, as (row, place, flags) after `count`.
 
-    A place is number north × numbers east + number east. Returns the new count, or -1 where `found` or
-    the desk is full.
+    A place is number north × numbers east + number east. Returns the new count, or `FOUND_FULL` or
+    `DESK_FULL`.
     """
     per_deg = 1.0 / side_deg
     columns = round(360.0 * per_deg)
@@ -79,10 +80,10 @@ def places_of(
         last = min(last, first + columns - 1)
     across, up = last - first + 1, high - low + 1
     if across * up > len(desk.touched) or count + across * up > len(found):
-        return -1
+        return FOUND_FULL
     x0, y0 = first * side_deg - 180.0, low * side_deg - 90.0
     if rows.is_polygon[row] and touch(cells, desk, row, x0, y0, side_deg, across, up) < 0:
-        return -1
+        return DESK_FULL
     for level in range(up):
         for column in range(across):
             x, y = x0 + column * side_deg, y0 + level * side_deg
@@ -302,15 +303,19 @@ def all_places(
     found: NDArray[np.int64],
     begin: int,
     count: int,
-) -> tuple[int, int]:
-    """Blocks (tiles if wide) of the wanted rows `begin` and on: (rows done, places found)."""
+) -> tuple[int, int, int]:
+    """Blocks (tiles if wide) of the wanted rows `begin` and on.
+
+    Returns:
+        Rows done, places found, and what was too small for the next row: `FOUND_FULL` or `DESK_FULL`.
+    """
     side_deg = 16 * BLOCK_DEG if wide else BLOCK_DEG
     for which in range(begin, len(wanted)):
         more = places_of(cells, rows, desk, wanted[which], side_deg, found, count)
         if more < 0:
-            return which, count
+            return which, count, more
         count = more
-    return len(wanted), count
+    return len(wanted), count, 0
 
 
 @kernel

@@ -35,7 +35,7 @@ from geo.matching.cell_directory import Directory
 from geo.matching.cell_draw import Rows
 from geo.matching.cell_layout import BLOCK_DEG, TILE_DEG, Cells, Desk, Hand, larger_desk
 from geo.matching.cell_records import ARENA_FULL, DESK_FULL, Plan
-from geo.matching.growing import Growing
+from geo.matching.growing import Growing, larger
 from geo.matching.sides import PARTS
 
 Floats = NDArray[np.float64]
@@ -133,8 +133,8 @@ class CellIndex:
                 return offsets, out[:count], doubts[1 : doubts[0] + 1]
             if why == cell_match.BAD_PING:
                 raise BadPing(done)
-            out = _larger(out)
-            doubts = _larger(doubts)
+            out = larger(out)
+            doubts = larger(doubts)
             hand = Hand.make(2 * len(hand.doubt))
 
     def one(self, lon: float, lat: float) -> tuple[list[int], bool]:
@@ -282,9 +282,11 @@ class CellIndex:
         found = np.empty((4 * len(some) + 1024, 3), np.int64)
         done = count = 0
         while done < len(some):
-            done, count = cell_records.all_places(cells, rows, desk, some, wide, found, done, count)
-            if done < len(some):
-                found = _larger(found)
+            args = cells, rows, desk, some, wide, found, done, count
+            done, count, why = cell_records.all_places(*args)
+            if why == cell_records.FOUND_FULL:
+                found = larger(found)
+            elif why == cell_records.DESK_FULL:
                 desk = larger_desk(desk)
         return found[:count], desk
 
@@ -350,13 +352,6 @@ def plain_column(column: NDArray[Column]) -> NDArray[Column]:
     """A column as kernels take it: contiguous and writeable (they do not write to it)."""
     column = np.ascontiguousarray(column)
     return column if column.flags.writeable else column.copy()
-
-
-def _larger(column: NDArray[Column]) -> NDArray[Column]:
-    """A column of twice the length that begins with what is there."""
-    larger = np.zeros((2 * len(column), *column.shape[1:]), column.dtype)
-    larger[: len(column)] = column
-    return larger
 
 
 def _cells(store: _Store, everywhere: Row32, south: Row32, north: Row32) -> Cells:

@@ -84,3 +84,10 @@ class Leaving:
 
 
 _NEVER = np.iinfo(np.int64).max
+
+
+def larger(column: NDArray[Any]) -> NDArray[Any]:
+    """A column of twice the length that begins with what is there."""
+    larger = np.zeros((2 * len(column), *column.shape[1:]), column.dtype)
+    larger[: len(column)] = column
+    return larger

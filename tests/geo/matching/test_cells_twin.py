@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 
-from geo.fences.fence import CircleShape, FenceVersion
+from geo.fences.fence import CircleShape, FenceVersion, PolygonShape
 from geo.matching import cell_circles
 from geo.matching.index import BadCoordinates, FenceIndex
 from geo.matching.plain import PlainIndex
@@ -173,3 +174,22 @@ def test_the_source_says_which_engine_answers():
 def test_no_file_of_the_matcher_is_longer_than_400_lines():
     folder = Path(cell_circles.__file__).parent
     assert [p.name for p in folder.glob("*.py") if len(p.read_text("utf-8").splitlines()) > 400] == []
+
+
+def test_a_continent_beside_a_fence_of_many_blocks_costs_no_gigabytes():
+    shapes = [
+        PolygonShape(geometry=shapely.box(-170, -60, 100, 60)),
+        PolygonShape(
+            geometry=shapely.Polygon(
+                [(10, 50), (14, 50.5), (12, 50.7), (14, 51), (10, 51), (11, 50.5), (10, 50)]
+            )
+        ),
+    ]
+    versions = [version_of(shape, fence_id=n) for n, shape in enumerate(shapes)]
+    tracemalloc.start()
+    index = FenceIndex.build(versions).compile()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 30
+    assert index.match_one(12.0, 50.75) == [0, 1]
+    assert index.match_one(-100.0, 0.0) == [0]
