@@ -26,6 +26,8 @@ from nearcast.store.engine import in_transaction
 from tests.api.test_uploads_api import CSV, did, got, send, sent
 from tests.doors import client_of
 
+pytestmark = pytest.mark.slow
+
 
 def receive(house: House, **options: Any) -> int:
     """An upload as the command line makes it: without the bounds of the API."""

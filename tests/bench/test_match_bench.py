@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from bench import _bars, _chart, _matching_page, _runner, _truth, _workload, match
 from bench.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 FENCES, PINGS = 60, 1_000
 
 

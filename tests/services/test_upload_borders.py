@@ -26,6 +26,8 @@ from nearcast.store.engine import json_text, passes, reading
 from nearcast.store.tables import fence_group, workspace
 from tests.desk import CLOCK, STORES, Desk
 
+pytestmark = pytest.mark.slow
+
 NAMELESS = "지점명,위도,경도\n강남점,37.4979,127.0276\n"
 
 
