@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.answers import json_body
 from api.problems import MalformedBody
-from nearcast.services.errors import FieldError, Invalid
+from nearcast.services.errors import FieldError, Invalid, pointer_step
 
 #: pydantic's names of faults → ours
 _CODES = {"missing": "required", "extra_forbidden": "unknown_field"}
@@ -61,7 +61,7 @@ def field_errors(error: ValidationError, *, at: str = "") -> list[FieldError]:
     """Pydantic's faults as ours: at most 100, each with its place."""
     return [
         FieldError(
-            pointer=at + "".join(f"/{_escaped(step)}" for step in fault["loc"]),
+            pointer=at + "".join(f"/{pointer_step(step)}" for step in fault["loc"]),
             code=_CODES.get(fault["type"], fault["type"]),
             message=fault["msg"].removeprefix("Value error, "),
         )
@@ -78,10 +78,6 @@ def refuse_nul() -> None:
 def install() -> None:
     """Let APIFlask use this adapter for every pydantic model."""
     registry.register("pydantic", StrictAdapter)
-
-
-def _escaped(step: str | int) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")
 
 
 def _many(field: Any) -> bool:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from nearcast.services.run_campaigns import Author
     from nearcast.services.upload_options import UploadOptions
 
-FORMATS = ("xlsx", "csv", "geojson")
 LANGUAGES = click.Choice(["en", "ko"])
 MAX_SHOWN = 30
 #: how often to ask how far a server's process is that took the upload first
@@ -283,8 +282,9 @@ def export(file: Path, group: str | None, lang: str) -> None:
     from nearcast.services.export_fences import Format, export_fences
 
     kind = file.suffix.lower().lstrip(".")
-    if kind not in FORMATS:
-        raise click.UsageError(f"'{file.name}' must end in {', '.join('.' + f for f in FORMATS)}.")
+    endings = [known.value for known in Format]
+    if kind not in endings:
+        raise click.UsageError(f"'{file.name}' must end in {', '.join('.' + f for f in endings)}.")
     with opened() as home:
         data, count = home.read(
             lambda conn: export_fences(

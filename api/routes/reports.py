@@ -11,7 +11,7 @@ from apiflask import APIBlueprint
 from flask import Response
 from pydantic import ConfigDict, Field
 
-from api.answers import In, Out, Page, encode, rfc3339
+from api.answers import In, Out, Page, encode, file_answer, rfc3339
 from api.auth import needs, principal
 from api.cursors import cursor_of, place_of
 from api.fields import Instant
@@ -310,9 +310,7 @@ def _load(conn: sa.Connection, serial: int) -> sa.RowMapping:
 
 
 def _file(campaign_id: str, content: bytes, mimetype: str, ending: str) -> Response:
-    answer = Response(content, mimetype=mimetype)
-    answer.headers["Content-Disposition"] = f'attachment; filename="report-{campaign_id}.{ending}"'
-    return answer
+    return file_answer(content, mimetype, f"report-{campaign_id}.{ending}")
 
 
 def _report_out(found: Report) -> ReportOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,17 @@ def refined(
     at = ping[~circle]
     held[~circle] = shapely.intersects_xy(prepared[fence[~circle]], pings.lon[at], pings.lat[at])
     return ping[held], fence[held]
+
+
+def asked_one_by_one(one: Callable[[float, float], list[int]], pings: Pings) -> tuple[Ints, Ints]:
+    """Two columns, ping and fence, from a way that answers for one place at a time."""
+    ping: list[int] = []
+    fence: list[int] = []
+    for number, (lon, lat) in enumerate(zip(pings.lon.tolist(), pings.lat.tolist(), strict=True)):
+        found = one(lon, lat)
+        fence.extend(found)
+        ping.extend([number] * len(found))
+    return np.array(ping, np.int64), np.array(fence, np.int64)
 
 
 class OneByOne:

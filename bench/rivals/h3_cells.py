@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from bench._workload import Fences, Ints, Pings
-from bench.rivals._shapes import WGS84, OneByOne, polygons
+from bench.rivals._shapes import WGS84, OneByOne, asked_one_by_one, polygons
 
 #: resolution → edge in metres (h3geo.org, average hexagon edge length)
 EDGE_M = {4: 26_072, 5: 9_854, 6: 3_725, 7: 1_406, 8: 531, 9: 201, 10: 76}
@@ -35,13 +35,7 @@ class Matcher:
             self._add(row, row)
 
     def match(self, pings: Pings) -> tuple[Ints, Ints]:
-        ping: list[int] = []
-        fence: list[int] = []
-        for number, (lon, lat) in enumerate(zip(pings.lon.tolist(), pings.lat.tolist(), strict=True)):
-            found = self.one(lon, lat)
-            fence.extend(found)
-            ping.extend([number] * len(found))
-        return np.array(ping, np.int64), np.array(fence, np.int64)
+        return asked_one_by_one(self.one, pings)
 
     def one(self, lon: float, lat: float) -> list[int]:
         found: list[int] = []

@@ -7,7 +7,7 @@ import rtree
 import shapely
 
 from bench._workload import Fences, Ints, Pings
-from bench.rivals._shapes import OneByOne, polygons
+from bench.rivals._shapes import OneByOne, asked_one_by_one, polygons
 
 
 class Matcher:
@@ -25,13 +25,7 @@ class Matcher:
         self.tree = rtree.index.Index((np.arange(len(self.fences)), low, high))
 
     def match(self, pings: Pings) -> tuple[Ints, Ints]:
-        ping: list[int] = []
-        fence: list[int] = []
-        for number, (lon, lat) in enumerate(zip(pings.lon.tolist(), pings.lat.tolist(), strict=True)):
-            found = self.one(lon, lat)
-            fence.extend(found)
-            ping.extend([number] * len(found))
-        return np.array(ping, np.int64), np.array(fence, np.int64)
+        return asked_one_by_one(self.one, pings)
 
     def one(self, lon: float, lat: float) -> list[int]:
         return self.one_by_one.held(lon, lat, self.tree.intersection((lon, lat, lon, lat)))

@@ -24,6 +24,11 @@ class FieldError:
     proposal: Any = None
 
 
+def pointer_step(step: str | int) -> str:
+    """A step of a JSON pointer (RFC 6901), without the slash before it."""
+    return str(step).replace("~", "~0").replace("/", "~1")
+
+
 class NotFound(NearcastError):
     """There is no such thing here."""
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from campaigns.campaign.plans import Feature, Plan
 from campaigns.people.identity import normal_ad_id
-from geo.fences.countries import known_countries
 from nearcast.services.addresses import is_web_address
+from nearcast.services.countries import unknown_countries
 from nearcast.services.edit_fences import require_plan
 from nearcast.services.errors import (
     AlreadyExists,
@@ -327,16 +327,7 @@ def set_countries(conn: sa.Connection, codes: Sequence[str], *, author: Author) 
     Raises:
         Invalid: names each code that is none of ISO 3166.
     """
-    known = known_countries()
-    faults = [
-        FieldError(
-            pointer=f"/countries/{n}",
-            code="unknown_country",
-            message=f"'{code}' is no country code of ISO 3166, such as KR.",
-        )
-        for n, code in enumerate(codes)
-        if code not in known
-    ]
+    faults = unknown_countries(codes)
     if faults:
         raise Invalid(errors=faults)
     settings = workspaces.settings(conn, author.workspace_id)

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import msgspec
 
 from geo.fences.column_list import BY_NAME
-from geo.fences.countries import known_countries
 from geo.fences.grids import is_grid
 from geo.fences.reading import FenceDefaults, ReadOptions
 from geo.sheets.cells import as_text
 from geo.sheets.table import FileOptions
-from nearcast.services.errors import FieldError
+from nearcast.services.countries import unknown_countries
+from nearcast.services.errors import FieldError, pointer_step
 
 Mapping = dict[str, str | None]
 
@@ -133,14 +133,11 @@ class UploadOptions(
         if self.grid is not None and not is_grid(self.grid):
             message = f"'{self.grid}' is no grid in metres. Write it like EPSG:5174."
             found.append(FieldError(pointer="/grid", code="unknown_grid", message=message))
-        for n, code in enumerate(self.countries or ()):
-            if code not in known_countries():
-                message = f"'{code}' is no country code of ISO 3166, such as KR."
-                found.append(
-                    FieldError(pointer=f"/countries/{n}", code="unknown_country", message=message)
-                )
+        found += unknown_countries(self.countries or ())
         mappings = {"/mapping": self.mapping}
-        mappings |= {f"/sheet_mappings/{_escaped(name)}": m for name, m in self.sheet_mappings.items()}
+        mappings |= {
+            f"/sheet_mappings/{pointer_step(name)}": m for name, m in self.sheet_mappings.items()
+        }
         return found + [fault for at, mapping in mappings.items() for fault in _unknown(at, mapping)]
 
     def maps(self, sheet: str | None) -> bool:
@@ -148,17 +145,12 @@ class UploadOptions(
         return bool(self.mapping) or sheet in self.sheet_mappings
 
 
-def _escaped(step: str) -> str:
-    """A step of a JSON pointer (RFC 6901)."""
-    return step.replace("~", "~0").replace("/", "~1")
-
-
 def _unknown(at: str, mapping: Mapping) -> list[FieldError]:
     """The headings that are mapped to columns which there are not."""
     known = ", ".join(BY_NAME)
     return [
         FieldError(
-            pointer=f"{at}/{_escaped(heading)}",
+            pointer=f"{at}/{pointer_step(heading)}",
             code="unknown_column",
             message=f"There is no column '{column}'. Columns are: {known}.",
         )

@@ -66,19 +66,19 @@ def delete(conn: sa.Connection, group_id: int) -> None:
 
 def members_of(workspace_id: int, group: str) -> sa.Select[int]:
     """The serials of a group's fences, deleted ones too, for use inside another query."""
-    return (
-        sa.select(fence_group_member.c.fence_id)
-        .join(fence_group, fence_group.c.id == fence_group_member.c.group_id)
-        .where(fence_group.c.workspace_id == workspace_id, fence_group.c.name == group)
-    )
+    return _members(workspace_id, fence_group.c.name == group)
 
 
 def members_of_any(conn: sa.Connection, workspace_id: int, names: Sequence[str]) -> sa.Select[int]:
     """`members_of` for several groups."""
+    return _members(workspace_id, among(conn, fence_group.c.name, list(names)))
+
+
+def _members(workspace_id: int, named: sa.ColumnElement[bool]) -> sa.Select[int]:
     return (
         sa.select(fence_group_member.c.fence_id)
         .join(fence_group, fence_group.c.id == fence_group_member.c.group_id)
-        .where(fence_group.c.workspace_id == workspace_id, among(conn, fence_group.c.name, list(names)))
+        .where(fence_group.c.workspace_id == workspace_id, named)
     )
 
 
