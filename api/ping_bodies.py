@@ -17,7 +17,7 @@ from api.problems import BodyTooLarge, MalformedBody
 from campaigns.people.identity import Identity, identify
 from geo.matching.pings import Ints, PingReason, Platform
 from nearcast.services.clocks import Clock
-from nearcast.services.take_pings import RawPings
+from nearcast.services.raw_pings import RawPings, words
 
 MAX_PINGS = 10_000
 NDJSON = "application/x-ndjson"
@@ -213,7 +213,8 @@ def columns(
     )
     who = [_who(item) for item in filled]
     return RawPings(
-        who=who,
+        keys=[one.key for one in who],
+        said=words(who),
         lon=np.array([item.lng for item in filled], np.float64),
         lat=np.array([item.lat for item in filled], np.float64),
         accuracy_m=np.array(

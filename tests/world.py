@@ -19,9 +19,10 @@ from geo.matching.presence import Transition
 from nearcast.services import edit_fences, manage_workspace, run_campaigns
 from nearcast.services.clocks import Clock, ReplayClock
 from nearcast.services.keep_snapshot import Snapshots
+from nearcast.services.raw_pings import RawPings, words
 from nearcast.services.recent_log import RecentLog
 from nearcast.services.run_campaigns import Author
-from nearcast.services.take_pings import RawPings, Receipt, take_pings
+from nearcast.services.take_pings import Receipt, take_pings
 from nearcast.store import fences, workspaces
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import device, presence, visit
@@ -154,16 +155,18 @@ class World:
 
     def raw(self, pings: Sequence[dict[str, Any]]) -> RawPings:
         at_ms = np.array([START_MS + round(p["min"] * MIN) for p in pings], np.int64)
+        who = [
+            identify(
+                device_id=p.get("who"),
+                ad_id=p.get("ad_id"),
+                user_id=p.get("user_id"),
+                location=p.get("location"),
+            )
+            for p in pings
+        ]
         return RawPings(
-            who=[
-                identify(
-                    device_id=p.get("who"),
-                    ad_id=p.get("ad_id"),
-                    user_id=p.get("user_id"),
-                    location=p.get("location"),
-                )
-                for p in pings
-            ],
+            keys=[one.key for one in who],
+            said=words(who),
             lon=np.array([p["at"][0] for p in pings], float),
             lat=np.array([p["at"][1] for p in pings], float),
             accuracy_m=np.array([p.get("accuracy_m", np.nan) for p in pings], float),

@@ -29,9 +29,10 @@ from campaigns.people.identity import Identity, identify
 from geo.fences.fence import CircleShape
 from geo.matching.pings import Outcome, Platform
 from nearcast.services import edit_areas, run_campaigns, upload
+from nearcast.services.raw_pings import RawPings
 from nearcast.services.run_campaigns import Author
 from nearcast.services.take_clicks import take_click
-from nearcast.services.take_pings import RawPings, Receipt, take_pings
+from nearcast.services.take_pings import Receipt, take_pings
 from nearcast.services.upload_options import UploadOptions
 from nearcast.services.work_uploads import work_off
 from nearcast.store import fences, workspaces
@@ -324,7 +325,8 @@ def _batches(
         rows = order[start : start + BATCH]
         at_ms = walks.at_ms[rows].astype(np.int64)
         yield RawPings(
-            who=[who[device] for device in walks.device[rows].tolist()],
+            keys=[who[device].key for device in walks.device[rows].tolist()],
+            said={row: who[device] for row, device in enumerate(walks.device[rows].tolist())},
             lon=walks.lon[rows],
             lat=walks.lat[rows],
             accuracy_m=walks.accuracy_m[rows],

@@ -21,8 +21,9 @@ from geo.matching.pings import Outcome
 from geo.matching.presence import Transition
 from nearcast.services.ids import public
 from nearcast.services.manage_workspace import Scope
+from nearcast.services.raw_pings import RawPings
 from nearcast.services.read_inbox import message_json
-from nearcast.services.take_pings import RawPings, Receipt, match_only, take_pings
+from nearcast.services.take_pings import Receipt, match_only, take_pings
 from nearcast.store import workspaces
 from nearcast.store.engine import in_transaction, reading
 

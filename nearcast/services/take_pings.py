@@ -7,7 +7,7 @@ another process wins a race, `in_transaction` runs it again from the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,38 +18,16 @@ from campaigns.deciding.snapshot import Snapshot
 from campaigns.people.identity import Identity, may_keep_location, person_of
 from geo.matching.certainty import Judgement, Verdict, judge
 from geo.matching.hits import Hits
-from geo.matching.pings import Admission, Bools, Floats, Ints, Outcome, PingReason, Pings, admit
+from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Pings, admit
 from geo.matching.presence import Cause, Event, Fix, Kind, Transition
 from geo.matching.recent import RecentFixes, SeenFix
 from geo.matching.stays import Changes, Key, Stay, advance, backfilled
+from nearcast.services.raw_pings import RawPings
 from nearcast.store import decisions as decision_store
 from nearcast.store import devices as device_store
 from nearcast.store import ping_log
 from nearcast.store import stays as stay_store
 from nearcast.store.devices import Device
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawPings:
-    """A decoded batch of one app, one row a ping, before anybody is known.
-
-    Attributes:
-        who: whom each ping names.
-        lon, lat, accuracy_m: degrees and metres; NaN where a ping gave none.
-        at_ms: when each fix was taken; `now_ms`: the clock as each was seen.
-        platform: `Platform` codes; mocked: flags.
-        refused: rows that could not be read, with the reason.
-    """
-
-    who: Sequence[Identity]
-    lon: Floats
-    lat: Floats
-    accuracy_m: Floats
-    at_ms: Ints
-    now_ms: Ints
-    platform: np.ndarray[tuple[int], np.dtype[np.int8]]
-    mocked: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    refused: Mapping[int, PingReason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,15 +119,14 @@ def _identify(
 ) -> tuple[dict[str, Device], dict[int, PingReason]]:
     """Who is known already, and the rows refused for want of identity or consent."""
     refused = dict(raw.refused)
-    known = device_store.known(
-        conn, app_id=app_id, keys=[who.key for who in raw.who if who.key is not None]
-    )
-    for row, who in enumerate(raw.who):
-        if who.key is None:
+    known = device_store.known(conn, app_id=app_id, keys=[key for key in raw.keys if key is not None])
+    for row, key in enumerate(raw.keys):
+        if key is None:
             refused.setdefault(row, PingReason.NO_IDENTITY)
             continue
-        stored = known[who.key].location if who.key in known else None
-        if not may_keep_location(said=who.location, stored=stored, key_holds=key_holds):
+        said = raw.said[row].location if row in raw.said else None
+        stored = known[key].location if key in known else None
+        if not may_keep_location(said=said, stored=stored, key_holds=key_holds):
             refused.setdefault(row, PingReason.LOCATION_CONSENT_MISSING)
     return known, refused
 
@@ -166,7 +143,7 @@ def _settle(
     said: dict[str, Identity] = {}
     seen_ms: dict[str, int] = {}
     for row, code in enumerate(admission.outcome.tolist()):
-        who = raw.who[row]
+        who = raw.said.get(row) or Identity(key=raw.keys[row])
         refuses = (
             admission.reason.get(row) is PingReason.LOCATION_CONSENT_MISSING and who.location is False
         )
@@ -194,7 +171,7 @@ def _latest(before: Identity | None, now: Identity) -> Identity:
 def _columns(raw: RawPings, devices: Mapping[str, Device]) -> Pings:
     serial = {key: device.id for key, device in devices.items()}
     return Pings(
-        device=np.array([serial.get(who.key or "", -1) for who in raw.who], np.int64),
+        device=np.array([serial.get(key or "", -1) for key in raw.keys], np.int64),
         lon=raw.lon,
         lat=raw.lat,
         accuracy_m=raw.accuracy_m,
@@ -209,8 +186,10 @@ def _is_test(raw: RawPings, snapshot: Snapshot, app_id: int) -> Bools:
     """Rows of registered test ids, as long as their registration holds."""
     known = snapshot.test_ids.get(app_id, {})
     if not known:
-        return np.zeros(len(raw.who), bool)
-    expires_ms = np.array([known.get(who.ad_id or "", 0) for who in raw.who], np.int64)
+        return np.zeros(len(raw), bool)
+    expires_ms = np.zeros(len(raw), np.int64)
+    for row, who in raw.said.items():
+        expires_ms[row] = known.get(who.ad_id or "", 0)
     return raw.now_ms < expires_ms
 
 
