@@ -19,6 +19,7 @@ from api.wiring import House, house
 from campaigns.deciding.snapshot import Snapshot
 from geo.matching.pings import Outcome
 from geo.matching.presence import Transition
+from nearcast import failpoints
 from nearcast.services.ids import public
 from nearcast.services.manage_workspace import Scope
 from nearcast.services.raw_pings import RawPings
@@ -119,7 +120,9 @@ def post_pings() -> Response:
     receipts = _take(home, who, batches, snapshot, backfill=backfill)
     counts_only = request.args.get("detail") == "counts"
     taken = _taken(home, decoded, batches, receipts, snapshot, counts_only=counts_only)
-    return Response(_answer.encode(taken), mimetype="application/json")
+    answer = _answer.encode(taken)
+    failpoints.hit("ingest.before_answer")
+    return Response(answer, mimetype="application/json")
 
 
 @bp.post("/v1/context")
@@ -237,6 +240,7 @@ def _take(
         ]
 
     receipts = in_transaction(home.engine, verb)
+    failpoints.hit("ingest.after_commit")
     for batch, receipt in zip(batches, receipts, strict=True):
         taken = batch.raw.at_ms[receipt.admission.counts]
         if len(taken):

@@ -22,6 +22,7 @@ from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Ping
 from geo.matching.presence import Cause, Event, Fix, Kind, Transition
 from geo.matching.recent import RecentFixes, SeenFix
 from geo.matching.stays import Changes, Key, Stay, advance, backfilled
+from nearcast import failpoints
 from nearcast.services.raw_pings import RawPings
 from nearcast.store import decisions as decision_store
 from nearcast.store import devices as device_store
@@ -65,6 +66,7 @@ def take_pings(
         key_holds_consent: the API key's declaration that its backend holds location consents.
         backfill: history: visits only; nothing is told, nothing is sent (product P11).
     """
+    failpoints.hit("ingest.begun")
     found, refused = _identify(conn, raw, app_id, key_holds=key_holds_consent)
     pings = _columns(raw, found)
     policy = snapshot.presence
@@ -94,14 +96,19 @@ def take_pings(
         kept = {key: backfilled(stay, stays.get(key)) for key, stay in changes.stays.items()}
         changes = replace(changes, stays=kept)
     ping_log.append(conn, app_id=app_id, pings=pings, admission=admission)
+    failpoints.hit("ingest.logged")
     stay_store.save(conn, changes, before=stays)
+    failpoints.hit("ingest.evidence")
     _save_decisions(conn, snapshot, made, app_id)
-    return Receipt(
+    failpoints.hit("ingest.decided")
+    receipt = Receipt(
         admission=admission,
         transitions=transitions,
         decisions=made,
         messages=_messages(conn, pings, admission, made),
     )
+    failpoints.hit("ingest.before_commit")
+    return receipt
 
 
 def match_only(raw: RawPings, snapshot: Snapshot) -> tuple[Hits, Judgement]:
