@@ -14,11 +14,54 @@ Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
+        "evidence_chunk",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("evidence", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "device_id", "fence_id", "first_ms", name=op.f("pk_evidence_chunk")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
     )
+    op.create_table(
+        "presence",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("inside", sa.Boolean(), nullable=False),
+        sa.Column("told_ms", sa.BigInteger(), nullable=False),
+        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
+        sa.Column("left_ms", sa.BigInteger(), nullable=False),
+        sa.Column("fixes", sa.Integer(), nullable=False),
+        sa.Column("p_sum", sa.Integer(), nullable=False),
+        sa.Column("out_first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("out_last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("out_fixes", sa.Integer(), nullable=False),
+        sa.Column("out_far", sa.Integer(), nullable=False),
+        sa.Column("out_lon", sa.Float(), nullable=False),
+        sa.Column("out_lat", sa.Float(), nullable=False),
+        sa.Column("evidence", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "fence_id", name=op.f("pk_presence")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "visit",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
+        sa.Column("left_ms", sa.BigInteger(), nullable=False),
+        sa.Column("fixes", sa.Integer(), nullable=False),
+        sa.Column("p_sum", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms", name=op.f("pk_visit")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_visit_at_fence", "visit", ["fence_id", "arrived_ms"], unique=False)
     op.create_table(
         "workspace",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
@@ -437,23 +480,6 @@ def upgrade() -> None:
         "ix_delivery_inbox", "delivery", ["device_id", "channel", "expires_ms"], unique=False
     )
     op.create_table(
-        "evidence_chunk",
-        sa.Column("device_id", Serial, nullable=False),
-        sa.Column("fence_id", Serial, nullable=False),
-        sa.Column("first_ms", sa.BigInteger(), nullable=False),
-        sa.Column("evidence", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["device_id"], ["device.id"], name=op.f("fk_evidence_chunk_device_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["fence_id"], ["fence.id"], name=op.f("fk_evidence_chunk_fence_id")
-        ),
-        sa.PrimaryKeyConstraint(
-            "device_id", "fence_id", "first_ms", name=op.f("pk_evidence_chunk")
-        ),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
         "fence_area",
         sa.Column("fence_id", Serial, nullable=False),
         sa.Column("area_id", Serial, nullable=False),
@@ -462,28 +488,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fence_id", "area_id", name=op.f("pk_fence_area")),
     )
     op.create_index("ix_fence_area_area", "fence_area", ["area_id"], unique=False)
-    op.create_table(
-        "presence",
-        sa.Column("device_id", Serial, nullable=False),
-        sa.Column("fence_id", Serial, nullable=False),
-        sa.Column("inside", sa.Boolean(), nullable=False),
-        sa.Column("told_ms", sa.BigInteger(), nullable=False),
-        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
-        sa.Column("left_ms", sa.BigInteger(), nullable=False),
-        sa.Column("fixes", sa.Integer(), nullable=False),
-        sa.Column("p_sum", sa.Integer(), nullable=False),
-        sa.Column("out_first_ms", sa.BigInteger(), nullable=False),
-        sa.Column("out_last_ms", sa.BigInteger(), nullable=False),
-        sa.Column("out_fixes", sa.Integer(), nullable=False),
-        sa.Column("out_far", sa.Integer(), nullable=False),
-        sa.Column("out_lon", sa.Float(), nullable=False),
-        sa.Column("out_lat", sa.Float(), nullable=False),
-        sa.Column("evidence", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_presence_device_id")),
-        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_presence_fence_id")),
-        sa.PrimaryKeyConstraint("device_id", "fence_id", name=op.f("pk_presence")),
-        sqlite_with_rowid=False,
-    )
     op.create_table(
         "send_slot",
         sa.Column("campaign_id", Serial, nullable=False),
@@ -496,20 +500,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign_id", "person", "window", name=op.f("pk_send_slot")),
         sqlite_with_rowid=False,
     )
-    op.create_table(
-        "visit",
-        sa.Column("device_id", Serial, nullable=False),
-        sa.Column("fence_id", Serial, nullable=False),
-        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
-        sa.Column("left_ms", sa.BigInteger(), nullable=False),
-        sa.Column("fixes", sa.Integer(), nullable=False),
-        sa.Column("p_sum", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_visit_device_id")),
-        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_visit_fence_id")),
-        sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms", name=op.f("pk_visit")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_visit_at_fence", "visit", ["fence_id", "arrived_ms"], unique=False)
     op.create_table(
         "click",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
