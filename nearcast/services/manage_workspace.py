@@ -285,7 +285,7 @@ def add_webhook(
         raise Invalid(errors=[FieldError(pointer="/url", code="bad_url", message=message)])
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     serial = workspaces.add_webhook(
-        conn, app_id=app_id, name=name, url=url, secret=secret, created_ms=now_ms
+        conn, app_id=app_id, name=name, url=url, secret=secret, events=[], created_ms=now_ms
     )
     _note(conn, workspace_id, now_ms, actor, "webhook.added", public("whk", serial))
     return serial, secret

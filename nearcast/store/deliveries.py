@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from campaigns.campaign.campaign import Channel
 from nearcast.store.engine import among
-from nearcast.store.tables import click, delivery, delivery_attempt, device, fence, send_slot, webhook
+from nearcast.store.tables import attempt as attempt_table
+from nearcast.store.tables import click, delivery, device, fence, send_slot, webhook
 
 
 class DeliveryState(StrEnum):
@@ -57,6 +58,7 @@ class Lease:
     """
 
     id: int
+    webhook_id: int
     campaign_id: int
     attempts: int
     created_ms: int
@@ -121,7 +123,8 @@ def record(conn: sa.Connection, held: Lease, attempt: Attempt) -> bool:
     at it – but a success is one, whoever tells of it.
     """
     conn.execute(
-        sa.insert(delivery_attempt).values(
+        sa.insert(attempt_table).values(
+            webhook_id=held.webhook_id,
             delivery_id=held.id,
             at_ms=attempt.at_ms,
             ok=attempt.ok,
@@ -215,8 +218,8 @@ def add_click(conn: sa.Connection, delivery_id: int, *, now_ms: int) -> None:
 
 def attempts_of(conn: sa.Connection, delivery_id: int) -> list[Mapping[str, Any]]:
     """The attempts at a delivery, the oldest first."""
-    query = sa.select(delivery_attempt).where(delivery_attempt.c.delivery_id == delivery_id)
-    return [dict(row) for row in conn.execute(query.order_by(delivery_attempt.c.id)).mappings()]
+    query = sa.select(attempt_table).where(attempt_table.c.delivery_id == delivery_id)
+    return [dict(row) for row in conn.execute(query.order_by(attempt_table.c.id)).mappings()]
 
 
 # --- inside -----------------------------------------------------------------------------------------
@@ -323,6 +326,7 @@ def _leases(conn: sa.Connection, delivery_ids: Sequence[int]) -> list[Lease]:
 #: what a lease takes over from its row as it stands
 _OF_DELIVERY = (
     "id",
+    "webhook_id",
     "campaign_id",
     "attempts",
     "created_ms",

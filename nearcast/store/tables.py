@@ -422,6 +422,8 @@ webhook = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("secret", sa.Text, nullable=False),  # whsec_<base64>, shown once
+    # what it is told without any campaign, `campaigns.messages.events` (product P13)
+    sa.Column("events", sa.JSON, nullable=False),
     sa.Column("created_ms", Ms, nullable=False),
     sa.Column("deleted_ms", Ms),
 )
@@ -440,6 +442,7 @@ decision = sa.Table(
     sa.Column("bound", sa.Text),
     sa.Column("is_test", sa.Boolean, nullable=False),
     sa.Column("initial", sa.Boolean, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),  # why the trigger is known: fix, presumed, crossing
     sa.Column("new_visit", sa.Boolean, nullable=False),
     sa.Column("p", sa.Float, nullable=False),
     sa.Column("rim_m", sa.Float, nullable=False),
@@ -495,21 +498,60 @@ delivery = sa.Table(
     sa.Column("clicked_ms", Ms),  # the first click
     # one key per decision (product M9)
     sa.UniqueConstraint("campaign_id", "device_id", "fence_id", "kind", "trigger_ms"),
-    sa.Index("ix_delivery_due", "state", "not_before_ms"),  # the worker's lease
+    sa.Index("ix_delivery_due", "state", "webhook_id", "not_before_ms"),  # the worker's lease
     sa.Index("ix_delivery_inbox", "device_id", "channel", "expires_ms"),  # GET /v1/inbox
 )
 
-delivery_attempt = sa.Table(
-    "delivery_attempt",
+#: what a webhook is told without any campaign: a transition or a visit (product P13)
+notice = sa.Table(
+    "notice",
     metadata,
     _serial(),
-    _refers("delivery_id", "delivery.id"),
+    _refers("app_id", "app.id"),
+    _refers("webhook_id", "webhook.id"),
+    sa.Column("key", sa.Text, nullable=False),  # the webhook-id: a repeat has the same one
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("body", Body, nullable=False),  # JSON as it is sent
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state_reason", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # those made before somebody asked for it again; back-off begins anew from there
+    sa.Column("attempts_before", sa.Integer, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("not_before_ms", Ms, nullable=False),
+    sa.Column("lease_until_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("handed_ms", Ms),
+    sa.UniqueConstraint("webhook_id", "key"),
+    sa.Index("ix_notice_due", "state", "webhook_id", "not_before_ms"),  # the worker's lease
+    sa.Index("ix_notice_told", "webhook_id", "created_ms"),  # asked for again, forgotten
+    sa.Index(  # whether an earlier one of the same device and fence is still on its way
+        "ix_notice_open",
+        "device_id",
+        "fence_id",
+        "webhook_id",
+        sqlite_where=sa.text("state in ('queued', 'leased')"),
+        postgresql_where=sa.text("state in ('queued', 'leased')"),
+    ),
+)
+
+#: each time a message or a notice was tried at an endpoint
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    _serial(),
+    _refers("webhook_id", "webhook.id"),
+    _refers("delivery_id", "delivery.id", nullable=True),  # one of the two
+    _refers("notice_id", "notice.id", nullable=True),
     sa.Column("at_ms", Ms, nullable=False),
     sa.Column("ok", sa.Boolean, nullable=False),
     sa.Column("permanent", sa.Boolean, nullable=False),
     sa.Column("status", sa.Integer),
     sa.Column("detail", sa.Text, nullable=False),
-    sa.Index("ix_delivery_attempt_of", "delivery_id"),
+    sa.Index("ix_attempt_at", "webhook_id", "id"),  # GET /v1/webhooks/{id}/attempts
+    sa.Index("ix_attempt_delivery", "delivery_id"),
+    sa.Index("ix_attempt_notice", "notice_id"),
 )
 
 click = sa.Table(

@@ -22,7 +22,7 @@ from api.wiring import House, build
 from nearcast.services import manage_workspace
 from nearcast.store import uploads
 from nearcast.store.engine import in_transaction, reading
-from nearcast.store.tables import campaign, delivery, delivery_attempt
+from nearcast.store.tables import attempt, campaign, delivery
 from tests.receiver import Receiver, receiving, status
 from tests.world import GANGNAM, MIN, OUTSIDE, START_MS, World
 
@@ -230,7 +230,7 @@ def test_the_log_is_json_and_knows_no_person_and_no_place(
 def test_attempts_are_kept(house: House, receiver: Receiver) -> None:
     _told(house, receiver.url, 2)
     worker.run(house, stop=threading.Event(), once=True)
-    query = sa.select(delivery_attempt.c.ok, delivery_attempt.c.status)
+    query = sa.select(attempt.c.ok, attempt.c.status)
     rows = reading(house.engine, lambda conn: [tuple(r) for r in conn.execute(query)])
     assert rows == [(True, 200)] * 2
 

@@ -367,6 +367,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("deleted_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_webhook_app_id")),
@@ -411,6 +412,7 @@ def upgrade() -> None:
         sa.Column("bound", sa.Text(), nullable=True),
         sa.Column("is_test", sa.Boolean(), nullable=False),
         sa.Column("initial", sa.Boolean(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("new_visit", sa.Boolean(), nullable=False),
         sa.Column("p", sa.Float(), nullable=False),
         sa.Column("rim_m", sa.Float(), nullable=False),
@@ -475,7 +477,9 @@ def upgrade() -> None:
             name=op.f("uq_delivery_campaign_id_device_id_fence_id_kind_trigger_ms"),
         ),
     )
-    op.create_index("ix_delivery_due", "delivery", ["state", "not_before_ms"], unique=False)
+    op.create_index(
+        "ix_delivery_due", "delivery", ["state", "webhook_id", "not_before_ms"], unique=False
+    )
     op.create_index(
         "ix_delivery_inbox", "delivery", ["device_id", "channel", "expires_ms"], unique=False
     )
@@ -489,6 +493,43 @@ def upgrade() -> None:
     )
     op.create_index("ix_fence_area_area", "fence_area", ["area_id"], unique=False)
     op.create_table(
+        "notice",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("app_id", Serial, nullable=False),
+        sa.Column("webhook_id", Serial, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state_reason", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("attempts_before", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("not_before_ms", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("handed_ms", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_notice_app_id")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_notice_device_id")),
+        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_notice_fence_id")),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhook.id"], name=op.f("fk_notice_webhook_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
+        sa.UniqueConstraint("webhook_id", "key", name=op.f("uq_notice_webhook_id_key")),
+    )
+    op.create_index(
+        "ix_notice_due", "notice", ["state", "webhook_id", "not_before_ms"], unique=False
+    )
+    op.create_index(
+        "ix_notice_open",
+        "notice",
+        ["device_id", "fence_id", "webhook_id"],
+        unique=False,
+        sqlite_where=sa.text("state in ('queued', 'leased')"),
+        postgresql_where=sa.text("state in ('queued', 'leased')"),
+    )
+    op.create_index("ix_notice_told", "notice", ["webhook_id", "created_ms"], unique=False)
+    op.create_table(
         "send_slot",
         sa.Column("campaign_id", Serial, nullable=False),
         sa.Column("person", sa.Text(), nullable=False),
@@ -501,6 +542,27 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "attempt",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("webhook_id", Serial, nullable=False),
+        sa.Column("delivery_id", Serial, nullable=True),
+        sa.Column("notice_id", Serial, nullable=True),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("ok", sa.Boolean(), nullable=False),
+        sa.Column("permanent", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"], ["delivery.id"], name=op.f("fk_attempt_delivery_id")
+        ),
+        sa.ForeignKeyConstraint(["notice_id"], ["notice.id"], name=op.f("fk_attempt_notice_id")),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhook.id"], name=op.f("fk_attempt_webhook_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
+    )
+    op.create_index("ix_attempt_at", "attempt", ["webhook_id", "id"], unique=False)
+    op.create_index("ix_attempt_delivery", "attempt", ["delivery_id"], unique=False)
+    op.create_index("ix_attempt_notice", "attempt", ["notice_id"], unique=False)
+    op.create_table(
         "click",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
         sa.Column("delivery_id", Serial, nullable=False),
@@ -511,18 +573,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_click")),
     )
     op.create_index("ix_click_of", "click", ["delivery_id"], unique=False)
-    op.create_table(
-        "delivery_attempt",
-        sa.Column("id", Serial, autoincrement=True, nullable=False),
-        sa.Column("delivery_id", Serial, nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("ok", sa.Boolean(), nullable=False),
-        sa.Column("permanent", sa.Boolean(), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["delivery_id"], ["delivery.id"], name=op.f("fk_delivery_attempt_delivery_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempt")),
-    )
-    op.create_index("ix_delivery_attempt_of", "delivery_attempt", ["delivery_id"], unique=False)
