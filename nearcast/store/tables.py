@@ -59,6 +59,8 @@ app = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("bundle_id", sa.Text, nullable=False),
     sa.Column("time_zone", sa.Text, nullable=False),
+    # grows with each change of what a known device says of itself; see device.words_version
+    sa.Column("words_version", sa.BigInteger, nullable=False, default=0),
     sa.Column("created_ms", Ms, nullable=False),
     sa.UniqueConstraint("workspace_id", "bundle_id"),
 )
@@ -286,10 +288,22 @@ device = sa.Table(
     sa.Column("location_consent", sa.Boolean),
     sa.Column("marketing_consent", sa.Boolean),
     sa.Column("night_consent", sa.Boolean),
+    # when the newest of these words was said: an older one fills only what nobody has said
+    sa.Column("said_ms", Ms, nullable=False, default=0),
+    # the app's words_version of the last change, 0: as it was first met
+    sa.Column("words_version", sa.BigInteger, nullable=False, default=0),
     sa.Column("first_seen_ms", Ms, nullable=False),
     sa.UniqueConstraint("app_id", "key"),
     sa.Index("ix_device_ad_id", "app_id", "ad_id"),  # explain and test ids by ad id
     sa.Index("ix_device_user", "app_id", "user_id"),  # explain by person
+    # what other processes have changed since a process last looked
+    sa.Index(
+        "ix_device_words",
+        "app_id",
+        "words_version",
+        sqlite_where=sa.text("words_version > 0"),
+        postgresql_where=sa.text("words_version > 0"),
+    ),
 )
 
 # These three are written by every group of pings. They have no foreign keys: PostgreSQL would ask and

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("bundle_id", sa.Text(), nullable=False),
         sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("words_version", sa.BigInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspace.id"], name=op.f("fk_app_workspace_id")
@@ -275,6 +276,8 @@ def upgrade() -> None:
         sa.Column("location_consent", sa.Boolean(), nullable=True),
         sa.Column("marketing_consent", sa.Boolean(), nullable=True),
         sa.Column("night_consent", sa.Boolean(), nullable=True),
+        sa.Column("said_ms", sa.BigInteger(), nullable=False),
+        sa.Column("words_version", sa.BigInteger(), nullable=False),
         sa.Column("first_seen_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_device_app_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_device")),
@@ -282,6 +285,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_device_ad_id", "device", ["app_id", "ad_id"], unique=False)
     op.create_index("ix_device_user", "device", ["app_id", "user_id"], unique=False)
+    op.create_index(
+        "ix_device_words",
+        "device",
+        ["app_id", "words_version"],
+        unique=False,
+        sqlite_where=sa.text("words_version > 0"),
+        postgresql_where=sa.text("words_version > 0"),
+    )
     op.create_table(
         "fence_group_member",
         sa.Column("group_id", Serial, nullable=False),
