@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import IntFlag
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,9 +18,23 @@ from geo.matching.pings import Admission, Outcome, PingReason, Pings
 from nearcast.store.tables import ping_log
 
 REASONS = tuple(PingReason)
+_REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 _NO_REASON = -1
 
-#: 51 bytes a ping, little-endian. Full doubles: a replay must judge as the first time.
+
+class Flag(IntFlag):
+    """What else was known of a fix when it was taken (product P8)."""
+
+    SUSPECT_SPEED = 1
+    SUSPECT_PLACE = 2
+    CACHED = 4
+    TEST = 8
+    BACKFILLED = 16
+    MOCKED = 32
+    HELD = 64  # kept apart, also where the outcome says that it came again
+
+
+#: 52 bytes a ping, little-endian. Full doubles: a replay must judge as the first time.
 FIX = np.dtype(
     [
         ("device", "<i8"),
@@ -31,8 +46,11 @@ FIX = np.dtype(
         ("platform", "i1"),
         ("outcome", "i1"),
         ("reason", "i1"),
+        ("flags", "u1"),
     ]
 )
+_ZERO, _MOCKED, _HELD = (np.uint8(flag) for flag in (0, Flag.MOCKED, Flag.HELD))
+_COPIED = ("device", "at_ms", "now_ms", "lon", "lat", "accuracy_m", "platform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +70,37 @@ class LoggedPings:
         return len(self.fixes)
 
 
-def append(conn: sa.Connection, *, app_id: int, pings: Pings, admission: Admission) -> None:
-    """Log the pings of one transaction; rejected ones leave no trace here, only in the answer."""
+def append(
+    conn: sa.Connection,
+    *,
+    app_id: int,
+    pings: Pings,
+    admission: Admission,
+    flags: NDArray[np.uint8] | None = None,
+) -> None:
+    """Log the pings of one transaction; rejected ones leave no trace here, only in the answer.
+
+    Args:
+        flags: `Flag` bits of each ping; `MOCKED` and `HELD` are set here.
+    """
     rows = np.flatnonzero(admission.outcome != Outcome.REJECTED)
     if not len(rows):
         return
     fixes = np.empty(len(rows), FIX)
-    for name in ("device", "at_ms", "now_ms", "lon", "lat", "accuracy_m", "platform"):
+    for name in _COPIED:
         fixes[name] = getattr(pings, name)[rows]
     fixes["outcome"] = admission.outcome[rows]
-    fixes["reason"] = [_reason_code(admission.reason.get(row)) for row in rows.tolist()]
+    fixes["reason"] = _reasons(admission, len(pings))[rows]
+    own = np.where(pings.mocked, _MOCKED, _ZERO) | np.where(admission.held, _HELD, _ZERO)
+    fixes["flags"] = (own if flags is None else own | flags)[rows]
     conn.execute(
         sa.insert(ping_log).values(
             app_id=app_id,
             pings=len(rows),
+            held=int(np.count_nonzero(fixes["outcome"] == Outcome.QUARANTINED)),
             first_ms=int(fixes["at_ms"].min()),
             last_ms=int(fixes["at_ms"].max()),
+            seen_ms=int(fixes["now_ms"].max()),
             body=fixes.tobytes(),
         )
     )
@@ -140,5 +173,11 @@ def _unpack(rows: Iterable[tuple[int, bytes]]) -> LoggedPings:
     return LoggedPings(fixes=np.concatenate(parts), last_seq=last_seq)
 
 
-def _reason_code(reason: PingReason | None) -> int:
-    return _NO_REASON if reason is None else REASONS.index(reason)
+def _reasons(admission: Admission, pings: int) -> NDArray[np.int8]:
+    """Code of each ping's reason; what has none, the most by far, costs nothing."""
+    codes = np.full(pings, _NO_REASON, np.int8)
+    told = admission.reason
+    if told:
+        rows = np.fromiter(told.keys(), np.int64, len(told))
+        codes[rows] = [_REASON_CODE[reason] for reason in told.values()]
+    return codes

@@ -199,6 +199,7 @@ area = sa.Table(
     sa.Column("code", sa.Text),
     sa.Column("wkb", sa.LargeBinary, nullable=False),
     sa.Index("ix_area_of_layer", "layer_id"),
+    sqlite_autoincrement=True,  # nights keep the serial of an area that is deleted
 )
 
 fence_area = sa.Table(
@@ -359,18 +360,80 @@ visit = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: every ping that was taken, one row a transaction, columns packed by `ping_log.py`
+#: every ping that was taken, one row a transaction, columns packed by `ping_log.py`, until it is sealed
 ping_log = sa.Table(
     "ping_log",
     metadata,
     _serial("seq"),
     _refers("app_id", "app.id"),
     sa.Column("pings", sa.Integer, nullable=False),
+    sa.Column("held", sa.Integer, nullable=False),  # so many of them are quarantined
     sa.Column("first_ms", Ms, nullable=False),
     sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("seen_ms", Ms, nullable=False),  # the clock when the last of them was taken
     sa.Column("body", Body, nullable=False),  # see ping_log.py
     # explain: the pings of an app around an instant
     sa.Index("ix_ping_log_time", "app_id", "last_ms", "first_ms"),
+    sqlite_autoincrement=True,  # sealing empties it, and readers go on behind the last row they saw
+)
+
+#: sealed pings of one app and UTC day: a Parquet file, see ping_files.py
+ping_file = sa.Table(
+    "ping_file",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, unique=True),  # below the folder of all files
+    sa.Column("aside", sa.Text),  # the name it was written under, until it was given its own
+    sa.Column("going", sa.Boolean, nullable=False),  # retention is deleting it: nobody reads it any more
+    sa.Column("first_seq", Serial, nullable=False),  # rows of the log that were sealed with it
+    sa.Column("last_seq", Serial, nullable=False),
+    sa.Column("pings", sa.Integer, nullable=False),
+    sa.Column("held", sa.Integer, nullable=False),
+    sa.Column("first_ms", Ms, nullable=False),
+    sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("sealed_ms", Ms, nullable=False),
+    sa.Index("ix_ping_file_time", "app_id", "last_ms", "first_ms"),  # the files of a time
+    sa.Index("ix_ping_file_seq", "last_seq"),  # what was sealed behind a row of the log
+)
+
+#: where a device was between 00:00 and 06:00 of a day in the workspace's zone (product P12)
+night = sa.Table(
+    "night",
+    metadata,
+    sa.Column("device_id", Serial, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("area_id", Serial),  # the smallest region; null: none holds any of its fixes
+    sa.Column("minutes", sa.Integer, nullable=False),
+    sa.Column("fixes", sa.Integer, nullable=False),
+    sa.PrimaryKeyConstraint("device_id", "day"),
+    sa.Index("ix_night_day", "day"),  # retention; who was where in a month
+    sqlite_with_rowid=False,
+)
+
+#: nights whose pings were sealed since they were last worked out
+night_due = sa.Table(
+    "night_due",
+    metadata,
+    _refers("app_id", "app.id"),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.PrimaryKeyConstraint("app_id", "day"),
+)
+
+#: what was deleted because its time was over (product P10)
+retention_report = sa.Table(
+    "retention_report",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("from_ms", Ms, nullable=False),  # the oldest and the newest instant of what went
+    sa.Column("until_ms", Ms, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Index("ix_retention_report_of", "workspace_id", "id"),  # GET /v1/retention
 )
 
 # --- campaigns, decisions, deliveries ----------------------------------------------------------------

@@ -31,6 +31,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
     )
     op.create_table(
+        "night",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("area_id", Serial, nullable=True),
+        sa.Column("minutes", sa.Integer(), nullable=False),
+        sa.Column("fixes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "day", name=op.f("pk_night")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_night_day", "night", ["day"], unique=False)
+    op.create_table(
         "presence",
         sa.Column("device_id", Serial, nullable=False),
         sa.Column("fence_id", Serial, nullable=False),
@@ -191,6 +202,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "key", name=op.f("pk_idempotency")),
     )
     op.create_table(
+        "retention_report",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("workspace_id", Serial, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("from_ms", sa.BigInteger(), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_retention_report_workspace_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_retention_report")),
+    )
+    op.create_index(
+        "ix_retention_report_of", "retention_report", ["workspace_id", "id"], unique=False
+    )
+    op.create_table(
         "upload",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
         sa.Column("workspace_id", Serial, nullable=False),
@@ -248,6 +276,7 @@ def upgrade() -> None:
         sa.Column("wkb", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["layer_id"], ["area_layer.id"], name=op.f("fk_area_layer_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_area")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_area_of_layer", "area", ["layer_id"], unique=False)
     op.create_table(
@@ -326,15 +355,49 @@ def upgrade() -> None:
     )
     op.create_index("ix_fence_version_live", "fence_version", ["live_until_ms"], unique=False)
     op.create_table(
+        "night_due",
+        sa.Column("app_id", Serial, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_night_due_app_id")),
+        sa.PrimaryKeyConstraint("app_id", "day", name=op.f("pk_night_due")),
+    )
+    op.create_table(
+        "ping_file",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("app_id", Serial, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("aside", sa.Text(), nullable=True),
+        sa.Column("going", sa.Boolean(), nullable=False),
+        sa.Column("first_seq", Serial, nullable=False),
+        sa.Column("last_seq", Serial, nullable=False),
+        sa.Column("pings", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sealed_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_ping_file_app_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ping_file")),
+        sa.UniqueConstraint("name", name=op.f("uq_ping_file_name")),
+    )
+    op.create_index("ix_ping_file_seq", "ping_file", ["last_seq"], unique=False)
+    op.create_index(
+        "ix_ping_file_time", "ping_file", ["app_id", "last_ms", "first_ms"], unique=False
+    )
+    op.create_table(
         "ping_log",
         sa.Column("seq", Serial, autoincrement=True, nullable=False),
         sa.Column("app_id", Serial, nullable=False),
         sa.Column("pings", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
         sa.Column("first_ms", sa.BigInteger(), nullable=False),
         sa.Column("last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_ping_log_app_id")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_ping_log")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_ping_log_time", "ping_log", ["app_id", "last_ms", "first_ms"], unique=False)
     op.create_table(
