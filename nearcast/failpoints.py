@@ -47,4 +47,5 @@ _hits = itertools.count(1)  # its next() is atomic: threads come by at once
 def hit(name: str) -> None:
     """End the process here if this is the failpoint asked for, and its turn."""
     if _ARMED is not None and _ARMED[0] == name and next(_hits) == _ARMED[1]:
+        os.write(2, f"died at {name}\n".encode())  # who looks on learns that it was here
         os._exit(EXIT_CODE)
