@@ -24,14 +24,16 @@ from nearcast.store.device_words import DeviceWords, Heard, merged, words_of
 
 #: some 0.5 KB a device: then everything is forgotten, and asked again as it comes
 MAX_DEVICES = 2_000_000
-#: the same words heard again are written down when what is stored is so much older
 REFRESH_MS = 60 * 60_000
 UNSAID = -1
 _UNKNOWN = DeviceWords(-1, "")
 
 
 class _Shelf:
-    """The devices of one app: columns by slot, and key → slot."""
+    """The devices of one app: columns by slot, and key → slot.
+
+    `words` are as stored; the column `said_ms` also knows when the same words were heard again.
+    """
 
     def __init__(self, version: int) -> None:
         self.version = version
@@ -43,6 +45,8 @@ class _Shelf:
 
     def put(self, devices: Sequence[DeviceWords]) -> None:
         """Take in devices, new ones and ones that have changed."""
+        if not devices:
+            return
         slots = [self.slot.setdefault(one.key, len(self.slot)) for one in devices]
         self._grow(len(self.slot))
         for slot, one in zip(slots, devices, strict=True):
@@ -144,10 +148,13 @@ class DeviceBook:
 
     Args:
         max_devices: how many are known at once.
+        refresh_ms: the same words heard again are written down when what is stored is so much older.
+            Between, only this process knows how new they are: of two processes, the other may let an
+            older word of a late ping win, until the device says the newer one again.
     """
 
-    def __init__(self, *, max_devices: int = MAX_DEVICES) -> None:
-        self._max_devices = max_devices
+    def __init__(self, *, max_devices: int = MAX_DEVICES, refresh_ms: int = REFRESH_MS) -> None:
+        self._max_devices, self._refresh_ms = max_devices, refresh_ms
         self._shelves: dict[int, _Shelf] = {}
         self._lock = threading.Lock()
 
@@ -189,7 +196,7 @@ class DeviceBook:
             Conflict: another process has just met one of them; take the verb again.
         """
         said = dict(_said(known.raw, taken, refusing))
-        changed, again = _news(known, said)
+        changed, again = _news(known, said, self._refresh_ms)
         counts = taken if refusing is None else taken | refusing
         serial, met = known.serial, list[DeviceWords]()
         strange = np.flatnonzero(counts & (known.mark < -1)).tolist()
@@ -301,17 +308,17 @@ def _said(raw: RawPings, taken: Bools, refusing: Bools | None) -> Iterator[tuple
 
 
 def _news(
-    known: Known, said: Mapping[int, Identity]
+    known: Known, said: Mapping[int, Identity], refresh_ms: int
 ) -> tuple[dict[int, list[Heard]], tuple[Ints, Ints]]:
     """Slot → all that a device says in the batch, if any of it is new; and who says the same again."""
     shelf, raw = known.shelf, known.raw
     rows = [row for row in said if known.slot[row] >= 0]
     slots = known.slot[rows]
     at_ms = raw.at_ms[rows]
-    new = at_ms - shelf.said_ms[slots] > REFRESH_MS
-    for place, (row, slot) in enumerate(zip(rows, slots.tolist(), strict=True)):
-        if not new[place]:
-            new[place] = _is_news(shelf.words[slot].words, words_of(said[row]))
+    new = np.zeros(len(rows), bool)
+    for place, (row, slot, at) in enumerate(zip(rows, slots.tolist(), at_ms.tolist(), strict=True)):
+        stored = shelf.words[slot]
+        new[place] = _is_news(stored.words, words_of(said[row])) or at - stored.said_ms > refresh_ms
     changed: dict[int, list[Heard]] = {slot: [] for slot in slots[new].tolist()}
     if changed:
         for row, slot in zip(rows, slots.tolist(), strict=True):

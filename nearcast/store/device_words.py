@@ -56,14 +56,15 @@ def merged(stored: DeviceWords, heard: Iterable[Heard]) -> DeviceWords:
     A word wins over an older one; a word older than the newest that was said fills only what nobody
     has said. Of two words of one instant the one heard later wins. What is left unsaid stays.
     """
-    known: dict[str, Any] = dict(zip(_WORDS, stored.words, strict=True))
+    names = DeviceWords._fields[2:7]
+    known: dict[str, Any] = dict(zip(names, stored.words, strict=True))
     said_ms = stored.said_ms
     for at_ms, who in sorted(heard, key=lambda one: one.at_ms):
-        for name, word in zip(_WORDS, words_of(who), strict=True):
+        for name, word in zip(names, words_of(who), strict=True):
             if word is not None and (at_ms >= said_ms or known[name] is None):
                 known[name] = word
         said_ms = max(said_ms, at_ms)
-    return DeviceWords(stored.serial, stored.key, *known.values(), said_ms)
+    return stored._replace(said_ms=said_ms, **known)
 
 
 def version(conn: sa.Connection, *, app_id: int) -> int:
