@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from campaigns.campaign.campaign import Campaign
+from campaigns.messages.events import Subscription
 from geo.matching.certainty import CertaintyPolicy
 from geo.matching.index import FenceIndex
 from geo.matching.presence import Kind, PresencePolicy
@@ -21,6 +22,7 @@ class Snapshot:
         listeners: fence id → campaigns in test or running that listen to it, best priority first.
         test_ids: app id → ad id → when its registration expires (ms).
         presence, certainty: the workspace's policies.
+        webhooks: endpoints that are told of transitions and visits without a campaign.
     """
 
     workspace_id: int
@@ -30,6 +32,7 @@ class Snapshot:
     test_ids: Mapping[int, Mapping[str, int]]
     presence: PresencePolicy
     certainty: CertaintyPolicy
+    webhooks: tuple[Subscription, ...] = ()
 
     def dwells_s(self, fence_row: int) -> list[int]:
         """The dwell thresholds somebody listens to at this fence version, in seconds."""
