@@ -16,6 +16,7 @@ from nearcast.services.manage_workspace import found_installation, link_secret
 from nearcast.services.recent_log import RecentLog
 from nearcast.store import ping_log
 from nearcast.store.engine import in_transaction, make_engine, reading
+from nearcast.store.ping_files import PingFiles
 from nearcast.store.tables import workspace
 
 EXTENSION = "nearcast"
@@ -38,6 +39,7 @@ class House:
         keys: verified API keys, remembered for at most 2 s.
         link_secret: signs tracked links; one for the installation.
         aside: starts processes for what would hold up other requests.
+        ping_files: where sealed pings are.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class House:
     keys: KeyRing
     link_secret: bytes
     aside: Aside
+    ping_files: PingFiles
 
     @property
     def public_url(self) -> str:
@@ -69,6 +72,7 @@ def build(settings: Settings) -> House:
     if settings.clock == "replay":
         clock = ReplayClock(reading(engine, ping_log.newest_ms))
     now_ms = clock.now_ms()
+    files = PingFiles(settings.ping_folder)
     workspace_id = in_transaction(engine, lambda conn: found_installation(conn, now_ms=now_ms))
     return House(
         settings=settings,
@@ -76,10 +80,11 @@ def build(settings: Settings) -> House:
         clock=clock,
         workspace_id=workspace_id,
         snapshots=Snapshots(engine),
-        recent=RecentLog(),
+        recent=RecentLog(files),
         keys=KeyRing(engine),
         link_secret=in_transaction(engine, link_secret),
         aside=Aside(settings),
+        ping_files=files,
     )
 
 

@@ -9,6 +9,7 @@ are no longer in the log: whoever reads the folder sees each ping once or not ye
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -291,14 +292,15 @@ def _opened(url: str) -> tuple[Any, str]:
     from pyarrow import fs
 
     try:
-        return fs.FileSystem.from_uri(url)  # type: ignore[no-any-return]
+        found: tuple[Any, str] = fs.FileSystem.from_uri(url)
     except pa.ArrowInvalid as unknown:
         try:
-            import fsspec
+            fsspec = importlib.import_module("fsspec")
         except ImportError:
             raise PingFilesUnreachable(f"{url} (NEARCAST_PING_FILES): {unknown}") from unknown
-        found, path = fsspec.core.url_to_fs(url)
-        return fs.PyFileSystem(fs.FSSpecHandler(found)), path
+        system, path = fsspec.core.url_to_fs(url)
+        found = fs.PyFileSystem(fs.FSSpecHandler(system)), path
+    return found
 
 
 def _write_durably(path: Path, body: memoryview) -> None:

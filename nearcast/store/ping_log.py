@@ -118,6 +118,8 @@ def each(
     Args:
         held_only: pass over pieces in which nothing is quarantined.
     """
+    if devices is not None and not len(devices):
+        return
     # the log before the files: what is sealed between the two is seen in both, not in none
     query = sa.select(ping_log.c.seq).where(
         ping_log.c.app_id == app_id, ping_log.c.last_ms >= first_ms, ping_log.c.first_ms <= last_ms
