@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from campaigns.campaign.campaign import Campaign
 from campaigns.messages.events import Subscription
@@ -44,3 +45,27 @@ class Snapshot:
             if campaign.trigger is Kind.DWELL and campaign.dwell_s is not None
         }
         return sorted(listened | ({own} if own is not None else set()))
+
+    def presumed_s(self, fence_id: int) -> list[int]:
+        """The dwell thresholds that somebody presumes at this fence, in seconds (product P4)."""
+        return sorted(
+            {
+                campaign.dwell_s
+                for campaign in self.listeners.get(fence_id, ())
+                if campaign.presumed and campaign.dwell_s is not None
+            }
+        )
+
+    @cached_property
+    def crossing_fences(self) -> frozenset[int]:
+        """The fences where somebody takes an inferred crossing for an enter (product P7)."""
+        return frozenset(
+            fence_id
+            for fence_id, listening in self.listeners.items()
+            if any(c.infer_crossings and c.trigger is Kind.ENTER for c in listening)
+        )
+
+    @cached_property
+    def presuming_fences(self) -> frozenset[int]:
+        """The fences where somebody presumes dwells (product P4)."""
+        return frozenset(fence_id for fence_id in self.listeners if self.presumed_s(fence_id))

@@ -26,6 +26,8 @@ class Cause(StrEnum):
     FIX = "fix"
     SILENCE = "silence"
     FENCE_EDIT = "fence_edit"
+    PRESUMED = "presumed"
+    CROSSING = "crossing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ class Transition:
         arrived_ms: arrival of the visit it belongs to.
         dwell_s: the threshold that a dwell has passed, else None.
         initial: an enter of a device that was not seen within the gap before.
+        again: a proven dwell that was presumed before; who was told then is not told again.
     """
 
     device: int
@@ -133,6 +136,7 @@ class Transition:
     dwell_s: int | None = None
     initial: bool = False
     cause: Cause = Cause.FIX
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

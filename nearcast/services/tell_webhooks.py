@@ -52,15 +52,15 @@ class ToldVisit:
 
     Attributes:
         fence: key of its fence version among those handed over with it.
-        was: for an amended one, the visits that stood in its place: none, one, or several that became
-            one.
+        replaces_ms: arrivals of earlier visits that an amended one stands for: those that it has joined,
+            and its own if it was later. A receiver forgets them.
     """
 
     device: int
     fence_id: int
     fence: int
     visit: Visit
-    was: tuple[Visit, ...] = ()
+    replaces_ms: tuple[int, ...] = ()
 
 
 def tell(
@@ -163,7 +163,7 @@ def _amended(told: ToldVisit, version: FenceVersion, policy: PresencePolicy, now
         data={
             "fence": _fence(version),
             "visit": _visit(visit, policy),
-            "was": [_visit(before, policy) for before in told.was],
+            "replaces": [rfc3339(at_ms) for at_ms in told.replaces_ms],
         },
         order=(now_ms, 3),
     )

@@ -185,7 +185,7 @@ def test_visits_are_told_with_what_they_were(
     line.post(("phone-1", GANGNAM, 0))
     line.world.clock.saw(START_MS + 60 * MIN)
     closed = line.visit(0, 4)
-    amended = line.visit(0, 20, fixes=9, was=(visit(0, 4), visit(10, 10, 1)))
+    amended = line.visit(0, 20, fixes=9, replaces_ms=(START_MS + 10 * MIN,))
     assert line.tell(visits_closed=[closed], visits_amended=[amended]) == 2
     line.work(60)
     line.work(60)
@@ -200,7 +200,7 @@ def test_visits_are_told_with_what_they_were(
         "class": "pass_by",
     }
     assert (second["type"], second["data"]["visit"]["class"]) == ("visit.amended", "visit")
-    assert [was["class"] for was in second["data"]["was"]] == ["pass_by", "unproven"]
+    assert second["data"]["replaces"] == ["2026-11-23T00:10:00.000Z"]
 
 
 def test_where_nobody_listens_the_database_is_not_asked(engine: sa.Engine) -> None:
