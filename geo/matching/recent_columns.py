@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.matching.mixing import Hashes, hashes
 from geo.matching.pings import Bools, Floats, Ints, Pings
 
 #: so many of its newest pings are known again
@@ -20,8 +21,6 @@ FORGET_EVERY_MS = 10 * 60_000
 #: far before any instant, and near enough to 0 that differences stay in 64 bits
 _NEVER = -(1 << 61)
 _NOBODY = -1
-
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +75,12 @@ class RecentFixes:
 
         Pings without a device (-1) never are; below -1 stand new devices, which share a number.
         """
-        hashes = _hashes(pings.device, pings.at_ms, pings.lon, pings.lat)
+        keys = hashes(pings.device, pings.at_ms, pings.lon, pings.lat)
         slot = self._slots(pings.device)
-        found = _any_of_8(self._ring[slot] == hashes[:, None])
+        found = _any_of_8(self._ring[slot] == keys[:, None])
         several = self._several(pings.device, slot)
         if len(several):
-            found[several] |= _seen_before(hashes[several])
+            found[several] |= _seen_before(keys[several])
         return found & (pings.device != _NOBODY)
 
     def look(self, pings: Pings, *, gap_ms: int | Ints, counts: Bools | None = None) -> Looked:
@@ -137,11 +136,11 @@ class RecentFixes:
             gap_ms: silence that ends a streak, for all or one a row.
         """
         slot = self._opened(device, at_ms)
-        hashes = _hashes(device, at_ms, lon, lat)
-        new = ~_any_of_8(self._ring[slot] == hashes[:, None]) & (slot != _NOBODY)
+        keys = hashes(device, at_ms, lon, lat)
+        new = ~_any_of_8(self._ring[slot] == keys[:, None]) & (slot != _NOBODY)
         several = self._several(device, slot)
         if len(several):
-            new[several] &= ~_seen_before(hashes[several])
+            new[several] &= ~_seen_before(keys[several])
         alone = new.copy()
         alone[several] = False
         several = several[new[several]]
@@ -150,7 +149,7 @@ class RecentFixes:
         if len(rows):
             gaps = np.broadcast_to(np.asarray(gap_ms, np.int64), len(device))[rows]
             place = lon[rows], lat[rows], accuracy_m[rows]
-            self._add(slot[rows], at_ms[rows], place, hashes[rows], gaps)
+            self._add(slot[rows], at_ms[rows], place, keys[rows], gaps)
 
     # --- one pass over rows that stand together by device, in time order -------------------------
 
@@ -159,14 +158,14 @@ class RecentFixes:
         slot: NDArray[np.int32],
         at_ms: Ints,
         place: tuple[Floats, Floats, Floats],
-        hashes: Hashes,
+        keys: Hashes,
         gap_ms: Ints,
     ) -> None:
         first = np.empty(len(slot), bool)
         first[0], first[1:] = True, slot[1:] != slot[:-1]
         self._stretch(slot, at_ms, first, gap_ms)
         last = np.append(np.flatnonzero(first)[1:], len(slot)) - 1
-        self._note(slot, hashes, first, last)
+        self._note(slot, keys, first, last)
         slot, at_ms = slot[last], at_ms[last]
         lon, lat, accuracy_m = (column[last] for column in place)
         known_ms = self._at_ms[slot]
@@ -204,14 +203,14 @@ class RecentFixes:
         joined = faults == np.repeat((faults - broken)[begins], size)
         self._streak_ms[of[joined]] = at[joined]  # descending: the earliest one stays
 
-    def _note(self, slot: NDArray[np.int32], hashes: Hashes, first: Bools, last: Ints) -> None:
+    def _note(self, slot: NDArray[np.int32], keys: Hashes, first: Bools, last: Ints) -> None:
         """Put the newest hashes of each device into its ring."""
         size = np.diff(last, prepend=-1)
         left = np.repeat(last, size) - np.arange(len(slot))
         put = left < RING
         noted = np.minimum(size, RING)
         behind = self._place[slot[put]] + np.repeat(noted, size)[put] - 1 - left[put]
-        self._ring[slot[put], behind & (RING - 1)] = hashes[put]
+        self._ring[slot[put], behind & (RING - 1)] = keys[put]
         self._place[slot[last]] = (self._place[slot[last]] + noted) & (RING - 1)
 
     def _look_in_batch(
@@ -334,29 +333,13 @@ class RecentFixes:
         return np.flatnonzero(several)
 
 
-def _hashes(device: Ints, at_ms: Ints, lon: Floats, lat: Floats) -> Hashes:
-    """64 bits of device, instant and place, never 0: two different pings share them once in 10^19."""
-    mixed = _mix(device.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ at_ms.view(np.uint64))
-    for column in (lon, lat):
-        # 0.0 and -0.0 are one place
-        mixed = _mix(mixed ^ np.ascontiguousarray(column + 0.0).view(np.uint64))
-    return mixed | np.uint64(1)
-
-
-def _mix(value: Hashes) -> Hashes:
-    """Every bit moves every other (the finalizer of SplitMix64, Steele and others 2014)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
 def _any_of_8(flags: Bools) -> Bools:
     """`flags.any(axis=1)` of (n, 8) flags, eight at a time."""
     return np.asarray(flags.view(np.uint64)[:, 0] != 0)
 
 
-def _seen_before(hashes: Hashes) -> Bools:
+def _seen_before(keys: Hashes) -> Bools:
     """Rows whose hash stands in an earlier row."""
-    again = np.ones(len(hashes), bool)
-    again[np.unique(hashes, return_index=True)[1]] = False
+    again = np.ones(len(keys), bool)
+    again[np.unique(keys, return_index=True)[1]] = False
     return again

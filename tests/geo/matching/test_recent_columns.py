@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.matching import recent_columns
+from geo.matching.mixing import hashes
 from geo.matching.pings import Pings
 from geo.matching.recent_columns import RING, RecentFixes
 
@@ -251,10 +251,10 @@ def test_few_hashes_share_their_bits():
     device = np.repeat(np.arange(1000), 100)
     at_ms = np.tile(np.arange(100), 1000) + 1_700_000_000_000
     lon = np.round(127 + rng.random(len(device)) / 100, 5)
-    hashes = recent_columns._hashes(device, at_ms, lon, np.full(len(device), 37.5))
+    keys = hashes(device, at_ms, lon, np.full(len(device), 37.5))
     for shift in (0, 16, 32, 48):
-        counts = np.bincount((hashes >> np.uint64(shift)).astype(np.int64) & 0xFFF, minlength=4096)
+        counts = np.bincount((keys >> np.uint64(shift)).astype(np.int64) & 0xFFF, minlength=4096)
         # the lowest bit is always set
         counts = counts[counts > 0]
         assert counts.max() < 2.0 * counts.mean()
-    assert len(np.unique(hashes)) == len(hashes)
+    assert len(np.unique(keys)) == len(keys)
