@@ -12,6 +12,7 @@ from geo.errors import NearcastError
 from nearcast.services.clocks import Clock, ReplayClock, WallClock
 from nearcast.services.keep_snapshot import Snapshots
 from nearcast.services.key_ring import KeyRing
+from nearcast.services.known_apps import KnownApps
 from nearcast.services.manage_workspace import found_installation, link_secret
 from nearcast.services.recent_log import RecentLog
 from nearcast.store import ping_log
@@ -37,6 +38,7 @@ class House:
         snapshots: what pings are matched against, per workspace.
         recent: what this process remembers of committed pings.
         keys: verified API keys, remembered for at most 2 s.
+        apps: of every workspace, remembered until it is edited.
         link_secret: signs tracked links; one for the installation.
         aside: starts processes for what would hold up other requests.
         ping_files: where sealed pings are.
@@ -49,6 +51,7 @@ class House:
     snapshots: Snapshots
     recent: RecentLog
     keys: KeyRing
+    apps: KnownApps
     link_secret: bytes
     aside: Aside
     ping_files: PingFiles
@@ -82,6 +85,7 @@ def build(settings: Settings) -> House:
         snapshots=Snapshots(engine),
         recent=RecentLog(files),
         keys=KeyRing(engine),
+        apps=KnownApps(engine),
         link_secret=in_transaction(engine, link_secret),
         aside=Aside(settings),
         ping_files=files,

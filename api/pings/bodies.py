@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from api.pings.arrow_bodies import ARROW, read_arrow
+from api.pings.contexts import Places
 from api.pings.json_bodies import read_json, read_lines
-from api.pings.sent import SentPings
+from api.pings.sent import Items, SentPings
 from api.problems import UnsupportedMediaType
 
 JSON = "application/json"
@@ -24,12 +25,43 @@ def read_pings(body: bytes, mimetype: str, *, now_ms: int) -> SentPings:
     Raises:
         UnsupportedMediaType, MalformedBody, BodyTooLarge.
     """
+    if mimetype == ARROW:
+        return read_arrow(body, now_ms=now_ms)
+    return _items(body, mimetype, now_ms).sent(now_ms=now_ms)
+
+
+def read_places(body: bytes, mimetype: str, *, now_ms: int) -> Places:
+    """The same bodies, of which only where each ping was is looked at further.
+
+    Raises:
+        UnsupportedMediaType, MalformedBody, BodyTooLarge.
+    """
+    if mimetype == ARROW:
+        sent = read_arrow(body, now_ms=now_ms)
+        return Places(
+            lon=sent.lon,
+            lat=sent.lat,
+            accuracy_m=sent.accuracy_m,
+            platform=sent.platform,
+            faults=sent.faults,
+            warnings=sent.warnings,
+        )
+    items = _items(body, mimetype, now_ms)
+    return Places(
+        lon=items.numbers("lng"),
+        lat=items.numbers("lat"),
+        accuracy_m=items.accuracy_m(),
+        platform=items.platform(),
+        faults=items.faults,
+        warnings=items.warnings,
+    )
+
+
+def _items(body: bytes, mimetype: str, now_ms: int) -> Items:
     if is_json(mimetype):
         return read_json(body, now_ms=now_ms)
     if mimetype in LINES:
-        return read_lines(body, now_ms=now_ms)
-    if mimetype == ARROW:
-        return read_arrow(body, now_ms=now_ms)
+        return read_lines(body)
     raise wrong_type(mimetype, (JSON, NDJSON, ARROW))
 
 

@@ -6,7 +6,7 @@ passed over without a word; both services send dozens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -23,7 +23,7 @@ from api.pings.json_bodies import (
     read_items,
     without_nul,
 )
-from api.pings.sent import SentPings, columns, unreadable
+from api.pings.sent import Items, unreadable
 from api.pings.words import MAX_PINGS, Ping
 
 _Id = Annotated[str, msgspec.Meta(max_length=128)]
@@ -103,7 +103,7 @@ _segment_item = msgspec.json.Decoder(SegmentItem)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read_track(body: bytes, mimetype: str, *, now_ms: int) -> SentPings:
+def read_track(body: bytes, mimetype: str) -> Items:
     """One location in Radar's words, as a batch of one ping.
 
     Raises:
@@ -114,10 +114,10 @@ def read_track(body: bytes, mimetype: str, *, now_ms: int) -> SentPings:
         _object.decode(body)
     except UNREADABLE as error:
         raise no_batch(error, body, "a location") from error
-    return _columns(read_items([body], _reader(_tracked)), now_ms, [])
+    return _items(read_items([body], _reader(_tracked)))
 
 
-def read_segment(body: bytes, mimetype: str, *, now_ms: int) -> SentPings:
+def read_segment(body: bytes, mimetype: str, *, now_ms: int) -> Items:
     """The places among the items of a Segment batch; `places` says which items they are.
 
     Raises:
@@ -142,18 +142,16 @@ def read_segment(body: bytes, mimetype: str, *, now_ms: int) -> SentPings:
             f"{others:,} item{'s are' if others > 1 else ' is'} no location: only 'track' items with "
             "context.location are taken"
         )
-    return _columns(pings, now_ms, warnings, places=kept)
+    return _items(pings, warnings, places=kept)
 
 
 class _NoPlace:
     """A call that says nothing of a place."""
 
 
-def _columns(
-    read: Read[Ping], now_ms: int, warnings: list[str], *, places: list[int] | None = None
-) -> SentPings:
-    items = [item or unreadable() for item in read.items]
-    return columns(items, now_ms=now_ms, faults=read.faults, warnings=warnings, places=places)
+def _items(read: Read[Ping], warnings: Sequence[str] = (), *, places: list[int] | None = None) -> Items:
+    pings = [item or unreadable() for item in read.items]
+    return Items(pings=pings, faults=read.faults, warnings=warnings, places=places)
 
 
 def _must_be_json(mimetype: str) -> None:

@@ -1,4 +1,4 @@
-"""JSON and NDJSON bodies to columns; a bad item spoils nothing but itself."""
+"""JSON and NDJSON bodies to items; a bad item spoils nothing but itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from api.answers import MAX_DEPTH
 from api.pings.depths import commas_at, shallow
 from api.pings.instants import BadInstant, instant_ms
-from api.pings.sent import SentPings, columns, unreadable
+from api.pings.sent import Items, unreadable
 from api.pings.words import FIELDS, MAX_PINGS, Ping, StrictPing
 from api.problems import BodyTooLarge, MalformedBody
 
@@ -65,9 +65,11 @@ class Read(Generic[T]):
         ]
 
 
-def read_json(body: bytes, *, now_ms: int) -> SentPings:
+def read_json(body: bytes, *, now_ms: int) -> Items:
     """One ping, or `{"pings": […], "sent_at": …}`.
 
+    Args:
+        now_ms: what `sent_at` is compared with.
     Raises:
         MalformedBody: no JSON (with the byte), neither of the two, or nested too deep.
         BodyTooLarge: more than 10,000 pings.
@@ -80,12 +82,11 @@ def read_json(body: bytes, *, now_ms: int) -> SentPings:
             pass
         else:
             bounded(len(batch.pings))
-            warnings = clock_warnings(batch.sent_at, now_ms)
-            return columns(batch.pings, now_ms=now_ms, faults={}, warnings=warnings)
+            return Items(pings=batch.pings, warnings=clock_warnings(batch.sent_at, now_ms))
     return _read_loosely(body, now_ms)
 
 
-def read_lines(body: bytes, *, now_ms: int) -> SentPings:
+def read_lines(body: bytes) -> Items:
     """NDJSON: a ping a line; empty lines are passed over.
 
     Raises:
@@ -103,8 +104,8 @@ def read_lines(body: bytes, *, now_ms: int) -> SentPings:
             pass
         else:
             if len(items) == breaks + 1:
-                return columns(items, now_ms=now_ms, faults={})
-    return _columns(read_items(_lines(body), read_ping), now_ms)
+                return Items(pings=items)
+    return _items(read_items(_lines(body), read_ping))
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
@@ -113,12 +114,12 @@ def _lines(body: bytes) -> Iterator[bytes]:
         yield found[0]
 
 
-def _read_loosely(body: bytes, now_ms: int) -> SentPings:
+def _read_loosely(body: bytes, now_ms: int) -> Items:
     """Item by item."""
     try:
         envelope = _keys.decode(body)
         if "pings" not in envelope:
-            return _columns(read_items([body], read_ping), now_ms)
+            return _items(read_items([body], read_ping))
         batch = _raw_batch.decode(body)
     except UNREADABLE as error:
         raise no_batch(error, body, "a ping or a batch of pings") from error
@@ -126,7 +127,7 @@ def _read_loosely(body: bytes, now_ms: int) -> SentPings:
     for name in envelope.keys() - {"pings", "sent_at"}:
         shallow(bytes(envelope[name]), above=1)
         read.unknown[name] += 1
-    return _columns(read, now_ms, clock_warnings(batch.sent_at, now_ms))
+    return _items(read, clock_warnings(batch.sent_at, now_ms))
 
 
 def no_batch(error: Exception, body: bytes, wanted: str) -> MalformedBody:
@@ -149,10 +150,9 @@ def _not_utf8(body: bytes) -> int:
     return 0  # not reached: some text in it was not UTF-8
 
 
-def _columns(read: Read[Ping], now_ms: int, warnings: Sequence[str] = ()) -> SentPings:
-    items = [item or unreadable() for item in read.items]
-    more = [*warnings, *read.warnings()]
-    return columns(items, now_ms=now_ms, faults=read.faults, warnings=more)
+def _items(read: Read[Ping], warnings: Sequence[str] = ()) -> Items:
+    pings = [item or unreadable() for item in read.items]
+    return Items(pings=pings, faults=read.faults, warnings=[*warnings, *read.warnings()])
 
 
 def read_items(raws: Iterable[bytes], reader: Callable[[bytes], tuple[T, set[str]]]) -> Read[T]:

@@ -106,47 +106,66 @@ class SentPings:
         )
 
 
-def columns(
-    items: Sequence[Ping],
-    *,
-    now_ms: int,
-    faults: Mapping[int, str],
-    warnings: Sequence[str] = (),
-    places: Sequence[int] | None = None,
-) -> SentPings:
-    """The columns of items that were read one by one.
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """The items of a body, read one by one.
 
-    Args:
-        items: an unreadable one is any other in its place, with its fault in `faults`.
-        now_ms: when a fix without a time was taken.
+    Attributes:
+        pings: in their order; one that could not be read has `unreadable` in its place …
+        faults: … and why: row → in words.
+        warnings: what was left out of the body, in words.
+        places: row → its place in the body; None: the row itself.
     """
 
-    count = len(items)
+    pings: Sequence[Ping]
+    faults: Mapping[int, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    places: Sequence[int] | None = None
 
-    def given(name: str) -> list[Any] | None:
-        values = list(map(attrgetter(name), items))
-        return None if values.count(None) == count else values
+    def given(self, name: str) -> list[Any] | None:
+        """One field of all items; None where no item has it."""
+        values = list(map(attrgetter(name), self.pings))
+        return None if values.count(None) == len(values) else values
 
-    at_ms, unread = _at_ms(given("at"), count, now_ms)
-    keys, said = who_sent(
-        given("device_id"), given("ad_id"), given("user_id"), _consents(given("consent")), count
-    )
-    accuracy_m, mocked = given("accuracy_m"), list(map(attrgetter("mocked"), items))
-    return SentPings(
-        keys=keys,
-        said=said,
-        lon=np.fromiter(map(attrgetter("lng"), items), np.float64, count),
-        lat=np.fromiter(map(attrgetter("lat"), items), np.float64, count),
-        accuracy_m=np.full(count, np.nan) if accuracy_m is None else np.array(accuracy_m, np.float64),
-        at_ms=at_ms,
-        platform=platforms(given("platform"), count),
-        mocked=np.array(mocked, bool) if True in mocked else np.zeros(count, bool),
-        apps=given("app"),
-        ping_ids=given("ping_id"),
-        faults={row: f"{why} - at `$.at`" for row, why in unread.items()} | dict(faults),
-        warnings=warnings,
-        places=places,
-    )
+    def numbers(self, name: str) -> Floats:
+        """One field that every item has."""
+        return np.fromiter(map(attrgetter(name), self.pings), np.float64, len(self.pings))
+
+    def accuracy_m(self) -> Floats:
+        """NaN where an item gives none."""
+        given = self.given("accuracy_m")
+        return np.full(len(self.pings), np.nan) if given is None else np.array(given, np.float64)
+
+    def platform(self) -> NDArray[np.int8]:
+        """`Platform` codes."""
+        return platforms(self.given("platform"), len(self.pings))
+
+    def sent(self, *, now_ms: int) -> SentPings:
+        """As columns.
+
+        Args:
+            now_ms: when a fix without a time was taken.
+        """
+        count = len(self.pings)
+        at_ms, unread = _at_ms(self.given("at"), count, now_ms)
+        words = (self.given("device_id"), self.given("ad_id"), self.given("user_id"))
+        keys, said = who_sent(*words, _consents(self.given("consent")), count)
+        mocked = list(map(attrgetter("mocked"), self.pings))
+        return SentPings(
+            keys=keys,
+            said=said,
+            lon=self.numbers("lng"),
+            lat=self.numbers("lat"),
+            accuracy_m=self.accuracy_m(),
+            at_ms=at_ms,
+            platform=self.platform(),
+            mocked=np.array(mocked, bool) if True in mocked else np.zeros(count, bool),
+            apps=self.given("app"),
+            ping_ids=self.given("ping_id"),
+            faults={row: f"{why} - at `$.at`" for row, why in unread.items()} | dict(self.faults),
+            warnings=self.warnings,
+            places=self.places,
+        )
 
 
 def unreadable() -> Ping:

@@ -79,14 +79,5 @@ class StrictPing(Ping, forbid_unknown_fields=True, gc=False):
     consent: StrictConsent | None = None
 
 
-class Place(msgspec.Struct, gc=False):
-    """What matching needs of a ping; everything else is read over."""
-
-    lat: float
-    lng: float
-    accuracy_m: float | None = None
-    platform: _PlatformName | None = None
-
-
 #: every field of a ping
 FIELDS = frozenset(PingIn.__struct_fields__)

@@ -20,7 +20,8 @@ def add(conn: sa.Connection, *, name: str, plan: str, time_zone: str, now_ms: in
 def add_app(
     conn: sa.Connection, *, workspace_id: int, name: str, bundle_id: str, time_zone: str, now_ms: int
 ) -> int:
-    """A new app of a workspace; returns its serial."""
+    """A new app of a workspace; returns its serial. Processes remember apps: they see the edit."""
+    bump(conn, workspace_id)
     values = {"workspace_id": workspace_id, "name": name, "bundle_id": bundle_id}
     return _inserted(conn, sa.insert(app).values(**values, time_zone=time_zone, created_ms=now_ms))
 
