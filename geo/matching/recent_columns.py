@@ -77,7 +77,7 @@ class RecentFixes:
         """
         keys = hashes(pings.device, pings.at_ms, pings.lon, pings.lat)
         slot = self._slots(pings.device)
-        found = _any_of_8(self._ring[slot] == keys[:, None])
+        found = _any_of_8(self._ring.take(slot, axis=0) == keys[:, None])
         several = self._several(pings.device, slot)
         if len(several):
             found[several] |= _seen_before(keys[several])
@@ -96,13 +96,13 @@ class RecentFixes:
         device = np.where(real, pings.device, _NOBODY)
         slot = self._slots(device)
         at_ms = pings.at_ms
-        before_at = self._at_ms[slot]
+        before_at = self._at_ms.take(slot)
         initial = at_ms - before_at > gap_ms
         behind = np.flatnonzero(before_at >= at_ms)  # late, or of the same instant
         initial[behind] = self._streak_ms[slot[behind]] >= at_ms[behind]
-        late = before_at > at_ms
+        late = behind[before_at[behind] > at_ms[behind]]
         before_at[late] = _NEVER
-        before = [column[slot] for column in (self._lon, self._lat, self._accuracy_m)]
+        before = [column.take(slot) for column in (self._lon, self._lat, self._accuracy_m)]
         for column in before:
             column[late] = np.nan
         several = self._several(device, slot)
@@ -137,7 +137,7 @@ class RecentFixes:
         """
         slot = self._opened(device, at_ms)
         keys = hashes(device, at_ms, lon, lat)
-        new = ~_any_of_8(self._ring[slot] == keys[:, None]) & (slot != _NOBODY)
+        new = ~_any_of_8(self._ring.take(slot, axis=0) == keys[:, None]) & (slot != _NOBODY)
         several = self._several(device, slot)
         if len(several):
             new[several] &= ~_seen_before(keys[several])
@@ -155,7 +155,7 @@ class RecentFixes:
 
     def _add(
         self,
-        slot: NDArray[np.int32],
+        slot: Ints,
         at_ms: Ints,
         place: tuple[Floats, Floats, Floats],
         keys: Hashes,
@@ -168,7 +168,7 @@ class RecentFixes:
         self._note(slot, keys, first, last)
         slot, at_ms = slot[last], at_ms[last]
         lon, lat, accuracy_m = (column[last] for column in place)
-        known_ms = self._at_ms[slot]
+        known_ms = self._at_ms.take(slot)
         newer = at_ms > known_ms
         tied = np.flatnonzero(at_ms == known_ms)
         if len(tied):  # whatever came first, one of the two stands
@@ -180,15 +180,16 @@ class RecentFixes:
         self._accuracy_m[slot] = accuracy_m[newer]
         self._newest_ms = max(self._newest_ms, int(at_ms.max()))
 
-    def _stretch(self, slot: NDArray[np.int32], at_ms: Ints, first: Bools, gap_ms: Ints) -> None:
+    def _stretch(self, slot: Ints, at_ms: Ints, first: Bools, gap_ms: Ints) -> None:
         """Begin streaks anew after a gap, or let them reach back to fixes that come late."""
-        newest, began = self._at_ms[slot], self._streak_ms[slot]
+        newest, began = self._at_ms.take(slot), self._streak_ms.take(slot)
         earlier = np.empty(len(at_ms), np.int64)
         earlier[0], earlier[1:] = _NEVER, at_ms[:-1]
         earlier[first] = _NEVER
         anew = (at_ms > newest) & (at_ms - np.maximum(earlier, newest) > gap_ms)
         self._streak_ms[slot[anew]] = at_ms[anew]  # ascending: the last one stays
-        back = np.flatnonzero((at_ms < began) & (self._streak_ms[slot] == began))[::-1]
+        back = np.flatnonzero(at_ms < began)
+        back = back[self._streak_ms[slot[back]] == began[back]][::-1]
         if not len(back):
             return
         of, at = slot[back], at_ms[back]
@@ -203,7 +204,7 @@ class RecentFixes:
         joined = faults == np.repeat((faults - broken)[begins], size)
         self._streak_ms[of[joined]] = at[joined]  # descending: the earliest one stays
 
-    def _note(self, slot: NDArray[np.int32], keys: Hashes, first: Bools, last: Ints) -> None:
+    def _note(self, slot: Ints, keys: Hashes, first: Bools, last: Ints) -> None:
         """Put the newest hashes of each device into its ring."""
         size = np.diff(last, prepend=-1)
         left = np.repeat(last, size) - np.arange(len(slot))
@@ -266,14 +267,15 @@ class RecentFixes:
             self._place,
         )
 
-    def _slots(self, device: Ints) -> NDArray[np.int32]:
+    def _slots(self, device: Ints) -> Ints:
         """The slot of each device, -1 for one that is not known."""
         nobody = len(self._slot_of) - 1
         if len(device) and int(device.min()) >= 0 and int(device.max()) < nobody:
-            return self._slot_of[device]
-        return self._slot_of[np.where((device >= 0) & (device < nobody), device, nobody)]
+            return self._slot_of.take(device).astype(np.int64)
+        known = np.where((device >= 0) & (device < nobody), device, nobody)
+        return self._slot_of.take(known).astype(np.int64)
 
-    def _opened(self, device: Ints, at_ms: Ints) -> NDArray[np.int32]:
+    def _opened(self, device: Ints, at_ms: Ints) -> Ints:
         """`_slots`, with slots for those that are new."""
         slot = self._slots(device)
         new = np.unique(device[(slot == _NOBODY) & (device >= 0)])
@@ -319,7 +321,7 @@ class RecentFixes:
         for column, before in zip(self._columns(), old, strict=True):
             column[: self._count] = before[kept]
 
-    def _several(self, device: Ints, slot: NDArray[np.int32]) -> Ints:
+    def _several(self, device: Ints, slot: Ints) -> Ints:
         """Rows, ascending, of devices that may have several in the batch: all others have one."""
         row = np.arange(len(slot), dtype=np.int32)
         last = self._last

@@ -176,32 +176,34 @@ class SharedPlaces:
     def _see_columns(self, of: Hashes, bucket: Ints, device: Ints, at_ms: Ints) -> None:
         """Sightings of different buckets, none of a place in the dictionary."""
         table = self._table
-        there = table.of[bucket]
-        ages = table.at_ms[bucket]
+        there = table.of.take(bucket, axis=0)
+        ages = table.at_ms.take(bucket, axis=0)
         low, high = ages[:, 1] < ages[:, 0], ages[:, 3] < ages[:, 2]
         first = np.where(low, ages[:, 1], ages[:, 0])
         second = np.where(high, ages[:, 3], ages[:, 2])
         way = np.where(second < first, 2 + high, low + 0)  # the oldest, unless it is there already
-        row, held = np.nonzero(there == of[:, None])
+        row, held = np.divmod(np.flatnonzero(there == of[:, None]), _WAYS)
         way[row] = held
-        was, was_ms = table.device[bucket[row], held], ages[row, held]
+        place = bucket * _WAYS + way
+        was, was_ms = table.device.ravel()[place[row]], ages[row, held]
         other = was != device[row]
         newest_ms = np.maximum(at_ms[row], was_ms)
         stays = other & (was_ms == newest_ms)
         other &= np.abs(was_ms - at_ms[row]) <= SHARED_WITHIN_MS
-        table.of[bucket, way], table.device[bucket, way], table.at_ms[bucket, way] = of, device, at_ms
-        table.at_ms[bucket[row], held] = newest_ms
-        table.device[bucket[row[stays]], held[stays]] = was[stays]
+        for column, now in ((table.of, of), (table.device, device), (table.at_ms, at_ms)):
+            column.ravel()[place] = now
+        table.at_ms.ravel()[place[row]] = newest_ms
+        table.device.ravel()[place[row[stays]]] = was[stays]
         second_devices = row[other]
         firsts = zip(was[other].tolist(), was_ms[other].tolist(), strict=True)
-        for place, one, now, now_ms in zip(
+        for key, one, now, now_ms in zip(
             of[second_devices].tolist(),
             firsts,
             device[second_devices].tolist(),
             at_ms[second_devices].tolist(),
             strict=True,
         ):
-            self._share(place, one, (now, now_ms))
+            self._share(key, one, (now, now_ms))
 
     def _see_one(self, of: int, bucket: int, device: int, at_ms: int) -> bool:
         """One sighting, plainly."""
