@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 import structlog
 
+from api.chores import Chores
 from nearcast.channels.base import Channel
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import run_campaigns, send_messages
@@ -61,8 +62,13 @@ def run(
     """
     way_out = channel or WebhookChannel(allow_private=house.settings.allow_private_targets)
     try:
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="send") as pool:
-            return _Round(house=house, channel=way_out, pool=pool).work(stop, once=once)
+        with (
+            Chores(house=house, log=json_log()) as chores,
+            ThreadPoolExecutor(THREADS, thread_name_prefix="send") as pool,
+        ):
+            if once:
+                chores.do()
+            return _Round(house=house, channel=way_out, pool=pool, chores=chores).work(stop, once=once)
     finally:
         if channel is None:
             way_out.close()
@@ -75,6 +81,7 @@ class _Round:
     house: House
     channel: Channel
     pool: ThreadPoolExecutor
+    chores: Chores
     flying: dict[Future[Attempt], Lease] = field(default_factory=dict)
     silent: set[int] = field(default_factory=set)  # endpoints whose last attempt got no answer
     ticked: float = 0.0
@@ -105,6 +112,7 @@ class _Round:
         in the way of pings.
         """
         engine = self.house.engine
+        self.chores.look()
         if time.monotonic() - self.ticked >= TICK_S:
             self.ticked = time.monotonic()
             self._tick()

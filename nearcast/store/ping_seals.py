@@ -129,7 +129,7 @@ def register(
 
 def unnamed(conn: sa.Connection) -> list[SealedFile]:
     """Files that count but still lie aside."""
-    return _listed(conn, sa.select(*_COLUMNS).where(ping_file.c.aside.is_not(None)))
+    return listed(conn, sa.select(*_COLUMNS).where(ping_file.c.aside.is_not(None)))
 
 
 def named(conn: sa.Connection, file_ids: Sequence[int]) -> None:
@@ -155,7 +155,7 @@ def of_time(
     )
     if held_only:
         query = query.where(ping_file.c.held > 0)
-    return _listed(conn, query)
+    return listed(conn, query)
 
 
 def after(conn: sa.Connection, *, seq: int, not_before_ms: int) -> list[SealedFile]:
@@ -163,7 +163,7 @@ def after(conn: sa.Connection, *, seq: int, not_before_ms: int) -> list[SealedFi
     query = sa.select(*_COLUMNS).where(
         ping_file.c.last_seq > seq, ping_file.c.last_ms >= not_before_ms, sa.not_(ping_file.c.going)
     )
-    return _listed(conn, query)
+    return listed(conn, query)
 
 
 def totals(conn: sa.Connection) -> tuple[int, int, int]:
@@ -173,5 +173,7 @@ def totals(conn: sa.Connection) -> tuple[int, int, int]:
     return int(files), int(pings or 0), int(size or 0)
 
 
-def _listed(conn: sa.Connection, query: sa.Select[Any]) -> list[SealedFile]:
-    return [SealedFile(**row) for row in conn.execute(query.order_by(ping_file.c.id)).mappings()]
+def listed(conn: sa.Connection, query: sa.Select[Any]) -> list[SealedFile]:
+    """The files that a query of their rows finds, the oldest first."""
+    rows = conn.execute(query.with_only_columns(*_COLUMNS).order_by(ping_file.c.id)).mappings()
+    return [SealedFile(**row) for row in rows]
