@@ -100,6 +100,7 @@ def _seal_some(
     if not len(found.fixes):
         return Sealed(pings=0, files=0)
     written = _write(engine, files, app, found, now_ms)
+    files.make_durable()
     nights = _nights(found, app.zone)
 
     def verb(conn: sa.Connection) -> None:
@@ -175,7 +176,6 @@ def _nights(found: SealedFixes, zone: str) -> list[date]:
 def _name_all(engine: sa.Engine, files: PingFiles) -> None:
     """Rename what counts and lies aside."""
     aside = reading(engine, ping_seals.unnamed)
-    for file in aside:
-        files.rename(str(file.aside), file.name)
     if aside:
+        files.rename([(str(file.aside), file.name) for file in aside])
         in_transaction(engine, lambda conn: ping_seals.named(conn, [file.id for file in aside]))

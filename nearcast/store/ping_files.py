@@ -43,6 +43,7 @@ _FLAGS = {
 _PLATFORMS = tuple(platform.name.lower() for platform in Platform)
 _OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
 _REASONS = tuple(reason.value for reason in REASONS)
+_WITHOUT_FOLDERS = ("s3", "gcs", "abfs")
 _WORDS = ("device_id", "app", "platform", "outcome", "reason")
 Table = Any  # pyarrow has no types
 
@@ -94,12 +95,12 @@ def table_of(
     serials, which = np.unique(fixes["device"], return_inverse=True)
     named = pa.DictionaryArray.from_arrays(which.astype(np.int32), pa.array(keys(serials), pa.string()))
     flags, accuracy_m = fixes["flags"], np.ascontiguousarray(fixes["accuracy_m"])
-    columns = {
+    columns = {  # `at` would be a keyword in DuckDB
         "device_id": named,
         "device_serial": np.ascontiguousarray(fixes["device"]),
         "app": pa.DictionaryArray.from_arrays(np.zeros(len(fixes), np.int8), [app]),
         "app_id": np.full(len(fixes), app_id, np.int32),
-        "at": _instants(fixes["at_ms"]),
+        "taken_at": _instants(fixes["at_ms"]),
         "seen_at": _instants(fixes["now_ms"]),
         "lat": np.ascontiguousarray(fixes["lat"]),
         "lng": np.ascontiguousarray(fixes["lon"]),
@@ -117,7 +118,7 @@ def fixes_of(table: Table) -> SealedFixes:
     """The packed pings of a table that `table_of` made and a file gave back."""
     fixes = np.empty(table.num_rows, FIX)
     fixes["device"] = _numbers(table, "device_serial")
-    for name, column in (("at_ms", "at"), ("now_ms", "seen_at")):
+    for name, column in (("at_ms", "taken_at"), ("now_ms", "seen_at")):
         fixes[name] = _numbers(table, column, "int64")
     for name, column in (("lat", "lat"), ("lon", "lng"), ("accuracy_m", "accuracy_m")):
         fixes[name] = _numbers(table, column)  # a null is NaN
@@ -152,26 +153,36 @@ class PingFiles:
             compression="zstd",
             compression_level=COMPRESSION_LEVEL,
             use_dictionary=[*_WORDS, "device_serial", "app_id", "accuracy_m"],
-            column_encoding=dict.fromkeys(("at", "seen_at", "seq"), "DELTA_BINARY_PACKED"),
+            column_encoding=dict.fromkeys(("taken_at", "seen_at", "seq"), "DELTA_BINARY_PACKED"),
             row_group_size=ROW_GROUP,
         )
         self._put(aside_of(token), packed.getbuffer())
         return packed.tell()
 
-    def rename(self, aside: str, name: str) -> None:
-        """Give a file its name; nothing where it has it already.
+    def make_durable(self) -> None:
+        """Files that were written aside are still there after a power cut; call it before they count."""
+        if self._local is not None:
+            _sync({self._local / ASIDE, self._local})
+
+    def rename(self, names: Sequence[tuple[str, str]]) -> None:
+        """Give files their names, durably: (name aside, name); nothing for one that has it already.
 
         Raises:
-            PingFilesUnreachable: there is neither.
+            PingFilesUnreachable: a file has neither.
         """
-        if self._local is not None:
-            _rename(self._local / aside, self._local / name)
-            return
         with _telling(self.url):
-            if self._kept.get_file_info(aside).type.name == "File":
-                self._kept.move(aside, name)
-            elif self._kept.get_file_info(name).type.name != "File":
-                raise FileNotFoundError(name)
+            if self._local is not None:
+                for aside, name in names:
+                    _rename(self._local / aside, self._local / name)
+                below = {(self._local / name).parent for _, name in names}
+                _sync({*below, *(day.parent for day in below), self._local})
+                return
+            for aside, name in names:
+                if self._kept.get_file_info(aside).type.name == "File":
+                    self._make_folder(name)
+                    self._kept.move(aside, name)
+                elif self._kept.get_file_info(name).type.name != "File":
+                    raise FileNotFoundError(name)
 
     def read(
         self,
@@ -194,7 +205,8 @@ class PingFiles:
         import pyarrow.compute as pc
         import pyarrow.parquet as parquet
 
-        wanted = (pc.field("at") >= _instant(first_ms)) & (pc.field("at") <= _instant(last_ms))
+        taken_at = pc.field("taken_at")
+        wanted = (taken_at >= _instant(first_ms)) & (taken_at <= _instant(last_ms))
         if isinstance(devices, range):
             serial = pc.field("device_serial")
             wanted &= (serial >= devices.start) & (serial < devices.stop)
@@ -248,10 +260,20 @@ class PingFiles:
     def _put(self, name: str, body: memoryview) -> None:
         if self._local is not None:
             with _telling(self.url):
-                _write_durably(self._local / name, body)
+                if not self._local.exists():
+                    self._local.mkdir(parents=True, exist_ok=True)
+                    _sync({self._local.parent})
+                _write(self._local / name, body)
             return
-        with _telling(self.url), self._kept.open_output_stream(name) as out:
-            out.write(body)
+        with _telling(self.url):
+            self._make_folder(name)
+            with self._kept.open_output_stream(name) as out:
+                out.write(body)
+
+    def _make_folder(self, name: str) -> None:
+        """Object stores have no folders; others want them made."""
+        if self._kept.base_fs.type_name not in _WITHOUT_FOLDERS:
+            self._kept.create_dir(name.rpartition("/")[0], recursive=True)
 
 
 def aside_of(token: str) -> str:
@@ -303,35 +325,31 @@ def _opened(url: str) -> tuple[Any, str]:
     return found
 
 
-def _write_durably(path: Path, body: memoryview) -> None:
+def _write(path: Path, body: memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folders(path)
 
 
 def _rename(aside: Path, path: Path) -> None:
-    with _telling(str(path.parent)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        aside.rename(path)
+    except FileNotFoundError:
+        if not path.exists():
+            raise
+
+
+def _sync(folders: Collection[Path]) -> None:
+    """Make the names in some folders durable."""
+    for folder in sorted(folders):
+        number = os.open(folder, os.O_RDONLY)
         try:
-            aside.rename(path)
-        except FileNotFoundError:
-            if not path.exists():
-                raise
-        _sync_folders(path)
-
-
-def _sync_folders(path: Path) -> None:
-    """Make the names of a file and of the three folders above it durable."""
-    for folder in list(path.parents)[:3]:
-        if folder.is_dir():
-            number = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(number)
-            finally:
-                os.close(number)
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _instants(at_ms: Ints) -> Any:
