@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from geo.antimeridian import normalize_lon
 from geo.matching.certainty import CertaintyPolicy, Verdict, judge
 from geo.matching.index import FenceIndex
+from geo.matching.move_lines import Moves, Plane, around, cells, first_on, lines_of, lowest_near, short
 from geo.matching.pings import Bools, Floats, Ints, Pings
 from geo.matching.recent_columns import Looked
 from geo.measure import RIM_TOLERANCE_M, distance_m
@@ -23,11 +23,6 @@ from geo.measure import RIM_TOLERANCE_M, distance_m
 #: product P7; both closed
 MAX_SECONDS = 120
 MAX_MOVE_M = 3_000.0
-#: bounds of metres a degree of latitude, and of longitude at the equator
-_LEAST_M_A_DEGREE, _MOST_M_A_DEGREE = 110_500.0, 111_700.0
-#: a coarse map of where fences are, and how far a line may lead, bent around a pole too
-_CELL_DEG, _ACROSS, _UP = 0.25, 1440, 720
-_REACH_M = 5_000.0
 #: a line is tried at so many places, and between them as parabolas
 _SAMPLES = 17
 _HALVINGS = 24
@@ -54,29 +49,6 @@ class Crossed:
         return len(self.ping)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Moves:
-    """Lines straight in longitude and latitude; longitudes go on across 180°."""
-
-    row: Ints
-    lon: Floats
-    lat: Floats
-    east: Floats
-    north: Floats
-
-    def at(self, share: Floats) -> tuple[Floats, Floats]:
-        return self.lon + share * self.east, self.lat + share * self.north
-
-    def take(self, some: Ints) -> _Moves:
-        return _Moves(
-            row=self.row[some],
-            lon=self.lon[some],
-            lat=self.lat[some],
-            east=self.east[some],
-            north=self.north[some],
-        )
-
-
 class Crossings:
     """The fences of an index that campaigns ask crossings of. Reading is thread-safe."""
 
@@ -87,7 +59,7 @@ class Crossings:
             boxes, of = index.columns.boxes()
             chosen = np.isin(of, rows)
             boxes, self._of = boxes[chosen], of[chosen]
-            self._around = _around(boxes)
+            self._around = around(boxes)
             self._tree = shapely.STRtree(shapely.linestrings(boxes.reshape(-1, 2, 2)))
             self._tree.query(shapely.Point(0.0, 0.0))  # built now, not by the first of several readers
             # copies of their own: asked for lines, a prepared one builds what threads must not share
@@ -149,34 +121,32 @@ class Crossings:
             lat=lat[found],
         )
 
-    def _moves(self, pings: Pings, before: Looked, counts: Bools | None) -> _Moves:
+    def _moves(self, pings: Pings, before: Looked, counts: Bools | None) -> Moves:
         """Moves that are short enough in time and place, and end near some fence."""
         lasted_ms = pings.at_ms - before.before_at_ms
         some = (before.before_at_ms >= 0) & (lasted_ms > 0) & (lasted_ms <= MAX_SECONDS * 1000)
         some &= ~before.cached & (np.abs(pings.lon) <= 180) & (np.abs(pings.lat) <= 90)
         row = np.flatnonzero(some if counts is None else some & counts)
-        row = row[self._around[_cells(pings.lon[row], pings.lat[row])]]
+        row = row[self._around[cells(pings.lon[row], pings.lat[row])]]
         lon, lat = before.before_lon[row], before.before_lat[row]
         east, north = pings.lon[row] - lon, pings.lat[row] - lat
         east -= 360.0 * np.round(east / 360.0)
-        short = _short(lon, lat, east, north)
-        return _Moves(
-            row=row[short], lon=lon[short], lat=lat[short], east=east[short], north=north[short]
-        )
+        near = short(lon, lat, east, north, within_m=MAX_MOVE_M)
+        return Moves(row=row[near], lon=lon[near], lat=lat[near], east=east[near], north=north[near])
 
-    def _near(self, moves: _Moves) -> tuple[Ints, Ints]:
+    def _near(self, moves: Moves) -> tuple[Ints, Ints]:
         """Pairs of a move and a fence whose box its line meets, each once."""
         found = []
         for turn in (0.0, 360.0, -360.0):
             start, end = moves.lon + turn, moves.lon + moves.east + turn
             there = (np.minimum(start, end) <= 180.0) & (np.maximum(start, end) >= -180.0)
             some = np.flatnonzero(there)
-            line, box = self._tree.query(_lines(moves.take(some), turn))
+            line, box = self._tree.query(lines_of(moves.take(some), turn))
             found.append(some[line] * len(self._index) + self._of[box])
         pair = np.unique(np.concatenate(found))
         return pair // len(self._index), pair % len(self._index)
 
-    def _meet(self, moves: _Moves, fence: Ints) -> Floats:
+    def _meet(self, moves: Moves, fence: Ints) -> Floats:
         """How far each move has gone when it first meets its fence, 0 to 1; NaN where it does not."""
         share = np.full(len(fence), np.nan)
         of_circle = self._index.is_circle[fence]
@@ -186,7 +156,32 @@ class Crossings:
                 share[some] = meet(moves.take(some), fence[some])
         return share
 
-    def _meet_circles(self, moves: _Moves, fence: Ints) -> Floats:
+    def _meet_circles(self, moves: Moves, fence: Ints) -> Floats:
+        """In the plane about the centre where it is sure of the answer, else by geodesics."""
+        circles = self._index.circles
+        lon, lat, radius_m = circles.lon[fence], circles.lat[fence], circles.radius_m[fence]
+        plane = Plane.about(moves, lon, lat)
+        nearest_m = plane.away_m(plane.nearest)
+        sure = plane.is_flat & (np.abs(nearest_m - radius_m) > plane.error_m)
+        share = np.full(len(fence), np.nan)
+        anew = np.flatnonzero(~sure)
+        if len(anew):
+            share[anew] = self._meet_circles_anew(moves.take(anew), fence[anew])
+        # who stands within at an end is in or undecided
+        ends_m = np.minimum(plane.away_m(np.zeros(1)), plane.away_m(np.ones(1)))
+        met = sure & (nearest_m < radius_m) & (ends_m > radius_m - plane.error_m)
+        some = np.flatnonzero(met)
+        entry = plane.entry(radius_m)[some]
+        line, slope = moves.take(some), plane.slope(entry, some)
+        for _ in range(3):  # each step leaves about a hundredth of the error
+            x, y = line.at(entry)
+            away = distance_m(lon1=lon[some], lat1=lat[some], lon2=x, lat2=y)
+            entry = np.clip(entry - (away**2 - radius_m[some] ** 2) / slope, 0.0, 1.0)
+        share[some] = entry
+        return share
+
+    def _meet_circles_anew(self, moves: Moves, fence: Ints) -> Floats:
+        """Whatever the place: near poles too, where a line straight in degrees is bent."""
         circles = self._index.circles
 
         def away_m(share: Floats, some: Ints | slice = slice(None)) -> Floats:
@@ -201,7 +196,7 @@ class Crossings:
         first_in = np.argmax(metres <= reach_m, axis=0)
         nearest = tried[np.argmin(metres, axis=0)]
         for step in (1 / (_SAMPLES - 1), 1 / (_SAMPLES - 1) / 16):
-            nearest = _lowest(away_m, nearest, step)
+            nearest = lowest_near(away_m, nearest, step)
         # the first place tried that is inside, else the nearest
         inside = np.where(metres[first_in, np.arange(len(fence))] <= reach_m, tried[first_in], nearest)
         share = np.full(len(fence), np.nan)
@@ -214,7 +209,7 @@ class Crossings:
         share[some] = high
         return share
 
-    def _meet_polygons(self, moves: _Moves, fence: Ints) -> Floats:
+    def _meet_polygons(self, moves: Moves, fence: Ints) -> Floats:
         share = np.full(len(fence), np.nan)
         west, east = self._index.polygons.bounds[fence, 0], self._index.polygons.bounds[fence, 2]
         first, last = (
@@ -224,7 +219,7 @@ class Crossings:
         for turn in (0.0, 360.0, -360.0):
             some = np.flatnonzero((first + turn <= east) & (last + turn >= west))
             shapes = np.array([self._shapes[row] for row in fence[some].tolist()], object)
-            found = _first_on(moves.take(some), shapes, turn)
+            found = first_on(moves.take(some), shapes, turn)
             share[some] = np.fmin(share[some], found)
         return share
 
@@ -244,92 +239,6 @@ class Crossings:
         )
         out = judged.verdict == Verdict.OUT
         return np.asarray(out[:pairs] & out[pairs:])
-
-
-def _short(lon: Floats, lat: Floats, east: Floats, north: Floats) -> Bools:
-    """Moves of more than nothing and at most 3 km; measured only where that is not plain to see."""
-    # the ground's longest degrees, at the end that is nearer to the equator, make it no shorter
-    least_lat = np.where(lat * (lat + north) < 0, 0.0, np.minimum(np.abs(lat), np.abs(lat + north)))
-    most_m = _MOST_M_A_DEGREE * np.hypot(east * np.cos(np.radians(least_lat)), north)
-    short = most_m <= MAX_MOVE_M
-    some = np.flatnonzero(~short & (np.abs(north) <= MAX_MOVE_M / _LEAST_M_A_DEGREE))
-    metres = distance_m(
-        lon1=lon[some], lat1=lat[some], lon2=lon[some] + east[some], lat2=lat[some] + north[some]
-    )
-    short[some] = metres <= MAX_MOVE_M
-    return np.asarray(short & ((east != 0) | (north != 0)))
-
-
-def _cells(lon: Floats, lat: Floats) -> Ints:
-    """The cell of a quarter of a degree that each place lies in."""
-    x = np.floor((lon + 180.0) / _CELL_DEG).astype(np.int64) % _ACROSS
-    y = np.clip(np.floor((lat + 90.0) / _CELL_DEG).astype(np.int64), 0, _UP - 1)
-    return np.asarray(y * _ACROSS + x)
-
-
-def _around(boxes: Floats) -> Bools:
-    """The cells from which a move of 3 km may meet one of these boxes, and some more."""
-    up = _REACH_M / _LEAST_M_A_DEGREE
-    south, north = boxes[:, 1] - up, boxes[:, 3] + up
-    widest_lat = np.maximum(np.abs(south), np.abs(north))
-    aside = up / np.cos(np.radians(np.minimum(widest_lat, 89.0)))
-    west, east = boxes[:, 0] - aside, boxes[:, 2] + aside
-    found = np.zeros(_UP * _ACROSS, bool)
-    for x in (west, east):  # all cells of a box that is no larger than one
-        for y in (south, north):
-            found[_cells(x, y)] = True
-    large = (east - west > _CELL_DEG) | (north - south > _CELL_DEG) | (widest_lat > 89.0)
-    grid = found.reshape(_UP, _ACROSS)
-    for row in np.flatnonzero(large).tolist():
-        low, high = (int(_cells(np.zeros(1), y[row : row + 1])[0]) // _ACROSS for y in (south, north))
-        if widest_lat[row] > 89.0 or east[row] - west[row] >= 360.0 - _CELL_DEG:
-            grid[low : high + 1] = True
-            continue
-        columns = np.arange(
-            np.floor((west[row] + 180.0) / _CELL_DEG), np.floor((east[row] + 180.0) / _CELL_DEG) + 1
-        )
-        grid[low : high + 1, columns.astype(np.int64) % _ACROSS] = True
-    return found
-
-
-def _lines(moves: _Moves, turn: float) -> NDArray[Any]:
-    start = np.column_stack([moves.lon + turn, moves.lat])
-    step = np.column_stack([moves.east, moves.north])
-    return np.asarray(shapely.linestrings(np.stack([start, start + step], axis=1)), object)
-
-
-def _lowest(away_m: Any, share: Floats, step: float) -> Floats:
-    """Nearer to where the distance is least: the lowest place of a parabola through three squares."""
-    middle = np.clip(share, step, 1 - step)
-    left, at, right = (away_m(middle + by) ** 2 for by in (-step, 0.0, step))
-    bend = left - 2 * at + right
-    with np.errstate(divide="ignore", invalid="ignore"):
-        off = step / 2 * (left - right) / bend
-    lowest = middle + np.where(bend > 0, np.clip(off, -step, step), 0.0)
-    return np.where(away_m(lowest) < away_m(share), lowest, share)
-
-
-def _first_on(moves: _Moves, shapes: NDArray[Any], turn: float) -> Floats:
-    """How far each line has gone when it first meets its shape, NaN where it does not."""
-    share = np.full(len(shapes), np.nan)
-    start = np.column_stack([moves.lon + turn, moves.lat])
-    step = np.column_stack([moves.east, moves.north])
-    lines = _lines(moves, turn)
-    some = np.flatnonzero(shapely.intersects(shapes, lines))
-    if not len(some):
-        return share
-    common = shapely.intersection(shapes[some], lines[some])
-    # rounding may leave nothing of a touch: then the place of the line that is nearest
-    touch = shapely.get_point(shapely.shortest_line(lines[some], shapes[some]), 0)
-    common = np.where(shapely.is_empty(common), touch, common)
-    places, of = shapely.get_coordinates(common, return_index=True)
-    longer = np.argmax(np.abs(step[some]), axis=1)[of]
-    on = np.arange(len(of))
-    gone = (places[on, longer] - start[some][of, longer]) / step[some][of, longer]
-    least = np.full(len(some), np.inf)
-    np.minimum.at(least, of, gone)
-    share[some] = np.clip(least, 0.0, 1.0)
-    return share
 
 
 def _none() -> Crossed:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from geo.fences.fence import CircleShape, PolygonShape
 from geo.matching.certainty import CertaintyPolicy, Verdict, judge
-from geo.matching.crossings import MAX_MOVE_M, Crossings, _around, _cells
+from geo.matching.crossings import MAX_MOVE_M, Crossings
 from geo.matching.index import FenceIndex
+from geo.matching.move_lines import around, cells
 from geo.matching.pings import Pings
 from geo.matching.recent_columns import RecentFixes
 from geo.measure import destination, distance_m
@@ -264,7 +265,7 @@ def test_the_coarse_map_leaves_out_no_fence(shape, place):
     away = at(lon, lat, place.draw(st.floats(0, 2900)), place.draw(st.floats(0, 360)))
     inside = np.zeros(1, np.int64)
     if index.hold(lon=np.array([lon]), lat=np.array([lat]), ping=inside, fence=inside)[0]:
-        assert _around(boxes)[_cells(np.array([away[0]]), np.array([away[1]]))].all()
+        assert around(boxes)[cells(np.array([away[0]]), np.array([away[1]]))].all()
 
 
 def test_a_batch_of_many_devices_is_sorted_and_right():
