@@ -19,6 +19,7 @@ from api.pings.json_bodies import (
     bound_items,
     bounded,
     clock_warnings,
+    may_hold_nul,
     no_batch,
     read_items,
     without_nul,
@@ -162,7 +163,7 @@ def _must_be_json(mimetype: str) -> None:
 def _reader(translated: Callable[[bytes], Any]) -> Callable[[bytes], tuple[Any, set[str]]]:
     def reader(raw: bytes) -> tuple[Any, set[str]]:
         item = translated(raw)
-        if b"\\u0000" in raw:
+        if may_hold_nul(raw):
             without_nul(item)
         return item, set()
 

@@ -23,7 +23,6 @@ T = TypeVar("T")
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 #: a phone's clock that is off by so much stands in another zone (api.md, Pings)
 CLOCK_OFF_MS = 55 * 60_000
-_NUL = b"\\u0000"
 _TEXTS = ("device_id", "ad_id", "user_id", "ping_id", "app")
 #: bodies with more commas may hold more items than memory is for: these are counted first
 _MANY_COMMAS = 250_000
@@ -75,7 +74,7 @@ def read_json(body: bytes, *, now_ms: int) -> Items:
         BodyTooLarge: more than 10,000 pings.
     """
     bound_items(body)
-    if _NUL not in body:
+    if not may_hold_nul(body):
         try:
             batch = _strict_batch.decode(body)
         except UNREADABLE:
@@ -96,7 +95,7 @@ def read_lines(body: bytes) -> Items:
     body = body.strip()
     breaks = body.count(b"\n")
     # every break stands between two objects: then no object stands on two lines, none beside another
-    if _NUL not in body and body.count(b",") <= _MANY_COMMAS and body.count(b"}\n{") == breaks:
+    if not may_hold_nul(body) and not _may_be_many(body) and body.count(b"}\n{") == breaks:
         bounded(breaks + 1)
         try:
             items = _strict.decode_lines(body)
@@ -187,9 +186,14 @@ def read_ping(raw: bytes) -> tuple[Ping, set[str]]:
         unknown = found.keys() - FIELDS
         for name in unknown:
             shallow(bytes(found[name]), above=_ABOVE + 1)
-    if _NUL in raw:
+    if may_hold_nul(raw):
         without_nul(item)
     return item, unknown
+
+
+def may_hold_nul(text: bytes) -> bool:
+    """Whether a JSON text may have U+0000 in it, which stands there only as an escape."""
+    return b"\\" in text and b"\\u0000" in text  # one byte is found ten times as fast as six
 
 
 def without_nul(item: Any) -> None:
@@ -209,9 +213,12 @@ def bounded(count: int) -> None:
 
 def bound_items(body: bytes) -> None:
     """Refuse a body whose items would fill the memory before they could be counted."""
-    if body.count(b",") <= _MANY_COMMAS:
-        return
-    bounded(commas_at(body, 2) + 1)  # the items of a list in the envelope
+    if _may_be_many(body):
+        bounded(commas_at(body, 2) + 1)  # the items of a list in the envelope
+
+
+def _may_be_many(body: bytes) -> bool:
+    return len(body) > _MANY_COMMAS and body.count(b",") > _MANY_COMMAS
 
 
 def clock_warnings(sent_at: bytes | msgspec.Raw, now_ms: int) -> list[str]:

@@ -184,6 +184,8 @@ def platforms(names: Sequence[str | None] | None, count: int) -> NDArray[np.int8
     if names is None:
         return np.full(count, Platform.ANDROID, np.int8)
     code = {name: _PLATFORMS.get((name or "").lower(), Platform.ANDROID) for name in set(names)}
+    if len(code) == 1:
+        return np.full(count, next(iter(code.values())), np.int8)
     return np.fromiter(map(code.__getitem__, names), np.int8, count)
 
 
