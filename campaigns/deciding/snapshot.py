@@ -8,7 +8,8 @@ from functools import cached_property
 
 from campaigns.campaign.campaign import Campaign
 from campaigns.messages.events import Subscription
-from geo.matching.certainty import CertaintyPolicy
+from geo.fences.fence import PresenceRules
+from geo.matching.certainty import CertaintyPolicy, CertaintyRules
 from geo.matching.index import FenceIndex
 from geo.matching.presence import Kind, PresencePolicy
 
@@ -69,3 +70,18 @@ class Snapshot:
     def presuming_fences(self) -> frozenset[int]:
         """The fences where somebody presumes dwells (product P4)."""
         return frozenset(fence_id for fence_id in self.listeners if self.presumed_s(fence_id))
+
+    @cached_property
+    def own_rules(self) -> Mapping[int, PresenceRules]:
+        """Row of the index → what its fence version decides otherwise than the workspace."""
+        return {
+            row: version.fence.presence
+            for row, version in enumerate(self.index.versions)
+            if version.fence.presence is not None
+        }
+
+    @cached_property
+    def certainty_rules(self) -> CertaintyRules | None:
+        """Thresholds by row of the index; None where the workspace's hold for all."""
+        own = self.own_rules
+        return CertaintyRules.of(self.certainty, len(self.index.versions), own) if own else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,6 +17,7 @@ from campaigns.campaign.plans import Feature, Plan
 from campaigns.messages.events import WebhookEvent
 from campaigns.people.identity import normal_ad_id
 from nearcast.services.addresses import is_web_address
+from nearcast.services.check_policies import CERTAINTY_BOUNDS, PRESENCE_BOUNDS, policy_faults
 from nearcast.services.countries import unknown_countries
 from nearcast.services.edit_fences import require_plan
 from nearcast.services.errors import (
@@ -402,4 +403,42 @@ def set_countries(conn: sa.Connection, codes: Sequence[str], *, author: Author) 
         action="workspace.changed",
         what=public("wsp", author.workspace_id),
         detail={"countries": chosen},
+    )
+
+
+def set_policies(
+    conn: sa.Connection,
+    *,
+    presence: Mapping[str, Any],
+    certainty: Mapping[str, Any],
+    author: Author,
+) -> None:
+    """Set some of the workspace's policies; None is the default again, what is absent stays.
+
+    They hold for what comes: visits that are written are not cut anew.
+
+    Raises:
+        Invalid: names each setting that is unknown or out of its bounds.
+    """
+    faults = [
+        *policy_faults(presence, PRESENCE_BOUNDS, pointer="/presence"),
+        *policy_faults(certainty, CERTAINTY_BOUNDS, pointer="/certainty"),
+    ]
+    if faults:
+        raise Invalid(errors=faults)
+    before = workspaces.settings(conn, author.workspace_id)
+    said = {**presence, **certainty}
+    after = {name: value for name, value in (before | said).items() if value is not None}
+    if after == before:
+        return
+    workspaces.set_settings(conn, author.workspace_id, after)
+    workspaces.bump(conn, author.workspace_id)
+    workspaces.note(
+        conn,
+        workspace_id=author.workspace_id,
+        at_ms=author.now_ms,
+        actor=author.actor,
+        action="workspace.changed",
+        what=public("wsp", author.workspace_id),
+        detail={name: {"from": before.get(name), "to": value} for name, value in said.items()},
     )
