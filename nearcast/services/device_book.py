@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from campaigns.people.identity import Identity
 from geo.matching.pings import Bools, Ints
+from nearcast.services.key_slots import KeySlots
 from nearcast.services.raw_pings import RawPings
 from nearcast.store import device_words
 from nearcast.store.device_words import DeviceWords, Heard, merged, words_of
@@ -30,35 +30,34 @@ _UNKNOWN = DeviceWords(-1, "")
 
 
 class _Shelf:
-    """The devices of one app: columns by slot, and key → slot.
+    """The devices of one app: columns by slot.
 
     `words` are as stored; the column `said_ms` also knows when the same words were heard again.
     """
 
     def __init__(self, version: int) -> None:
         self.version = version
-        self.slot: dict[str, int] = {}
+        self.slots = KeySlots()
         self.words: list[DeviceWords] = []
         self.serial = np.zeros(0, np.int64)
-        self.consent = np.zeros((0, 3), np.int8)
+        self.consent = np.zeros((3, 0), np.int8)
         self.said_ms = np.zeros(0, np.int64)
 
     def put(self, devices: Sequence[DeviceWords]) -> None:
         """Take in devices, new ones and ones that have changed."""
         if not devices:
             return
-        slots = [self.slot.setdefault(one.key, len(self.slot)) for one in devices]
-        self._grow(len(self.slot))
-        for slot, one in zip(slots, devices, strict=True):
+        slots = self.slots.opened([one.key for one in devices])
+        self._grow(len(self.slots))
+        for slot, one in zip(slots.tolist(), devices, strict=True):
             if slot == len(self.words):
                 self.words.append(one)
             else:
                 self.words[slot] = one
         self.serial[slots] = [one.serial for one in devices]
         self.said_ms[slots] = [one.said_ms for one in devices]
-        self.consent[slots] = [
-            [UNSAID if word is None else int(word) for word in one[4:7]] for one in devices
-        ]
+        consents = [[UNSAID if word is None else int(word) for word in one[4:7]] for one in devices]
+        self.consent[:, slots] = np.array(consents, np.int8).T
 
     def heard_again(self, slots: Ints, at_ms: Ints) -> None:
         np.maximum.at(self.said_ms, slots, at_ms)
@@ -73,7 +72,7 @@ class _Shelf:
             more = max(1024, size - room, room // 2)
             self.serial = np.concatenate([self.serial, np.zeros(more, np.int64)])
             self.said_ms = np.concatenate([self.said_ms, np.zeros(more, np.int64)])
-            self.consent = np.concatenate([self.consent, np.zeros((more, 3), np.int8)])
+            self.consent = np.hstack([self.consent, np.zeros((3, more), np.int8)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +97,10 @@ class Known:
 
     @property
     def consent(self) -> NDArray[np.int8]:
-        """(n, 3) stored words on location, marketing and nights; 1 yes, 0 no, -1 unsaid."""
-        found = np.full((len(self.slot), 3), UNSAID, np.int8)
+        """(3, n) stored words on location, marketing and nights; 1 yes, 0 no, -1 unsaid."""
+        found = np.full((3, len(self.slot)), UNSAID, np.int8)
         known = self.slot >= 0
-        found[known] = self.shelf.consent[self.slot[known]]
+        found[:, known] = self.shelf.consent[:, self.slot[known]]
         return found
 
 
@@ -173,7 +172,7 @@ class DeviceBook:
         """
         with self._lock:
             shelf = self._caught_up(conn, app_id)
-            slot = _slots(shelf, raw.keys)
+            slot = shelf.slots.of(raw.keys)
             if rows is not None:
                 slot[~rows] = -1
             missing = np.flatnonzero(slot < 0 if rows is None else (slot < 0) & rows).tolist()
@@ -181,7 +180,7 @@ class DeviceBook:
             keys = [str(raw.keys[row]) for row in named]
             if keys:
                 shelf.put(device_words.of_keys(conn, app_id=app_id, keys=keys))
-                slot[named] = _slots(shelf, keys)
+                slot[named] = shelf.slots.of(keys)
             return _known(app_id, raw, shelf, slot, rows)
 
     def settle(
@@ -242,25 +241,21 @@ class DeviceBook:
             shelf = self._shelves[app_id] = _Shelf(version)
         elif version > shelf.version:
             changed = device_words.changed_since(conn, app_id=app_id, version=shelf.version)
-            shelf.put([one for one in changed if one.key in shelf.slot])
+            known = shelf.slots.of([one.key for one in changed]) >= 0
+            shelf.put([one for one, is_known in zip(changed, known.tolist(), strict=True) if is_known])
             shelf.version = version
         return shelf
-
-
-def _slots(shelf: _Shelf, keys: Sequence[str | None]) -> Ints:
-    found = map(shelf.slot.get, keys, repeat(-1))  # type: ignore[arg-type]
-    return np.fromiter(found, np.int64, len(keys))
 
 
 def _known(app_id: int, raw: RawPings, shelf: _Shelf, slot: Ints, rows: Bools | None) -> Known:
     everybody = len(slot) > 0 and int(slot.min()) >= 0
     if everybody:
-        serial = mark = shelf.serial[slot]
-        location = shelf.consent[:, 0][slot]
+        serial = mark = shelf.serial.take(slot)
+        location = shelf.consent[0].take(slot)
     else:
         met = slot >= 0
         serial, location = np.full(len(slot), -1, np.int64), np.full(len(slot), UNSAID, np.int8)
-        serial[met], location[met] = shelf.serial[slot[met]], shelf.consent[slot[met], 0]
+        serial[met], location[met] = shelf.serial[slot[met]], shelf.consent[0, slot[met]]
         mark = serial.copy()
         strangers: dict[str, int] = {}
         for row in np.flatnonzero(~met if rows is None else ~met & rows).tolist():

@@ -238,7 +238,7 @@ def test_consent_is_the_own_word_else_the_newest_before_else_the_stored(world):
     assert known.location.tolist() == [1, 0, 0, 1, 1, -1, 0, 0, 0, 1]
     known, _, _ = process.take([("a", 50, {}), ("b", 50, {}), ("c", 50, {}), ("z", 50, {})])
     assert known.location.tolist() == [1, 0, 1, -1]
-    assert known.consent[:, 0].tolist() == [1, 0, 1, -1]
+    assert known.consent[0].tolist() == [1, 0, 1, -1]
 
 
 def test_rejected_pings_say_nothing_but_a_refusal(world):
