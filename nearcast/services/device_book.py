@@ -20,7 +20,7 @@ from geo.matching.pings import Bools, Ints
 from nearcast.services.key_slots import KeySlots
 from nearcast.services.raw_pings import RawPings
 from nearcast.store import device_words
-from nearcast.store.device_words import DeviceWords, Heard, merged, words_of
+from nearcast.store.device_words import DeviceWords, Heard, Words, merged, words_of
 
 #: some 0.5 KB a device: then everything is forgotten, and asked again as it comes
 MAX_DEVICES = 2_000_000
@@ -32,16 +32,19 @@ _UNKNOWN = DeviceWords(-1, "")
 class _Shelf:
     """The devices of one app: columns by slot.
 
-    `words` are as stored; the column `said_ms` also knows when the same words were heard again.
+    `words` are as stored (`spoken` the same, without the rest), at `stored_ms`; `said_ms` also knows
+    when the same words were heard again.
     """
 
     def __init__(self, version: int) -> None:
         self.version = version
         self.slots = KeySlots()
         self.words: list[DeviceWords] = []
+        self.spoken: list[Words] = []
         self.serial = np.zeros(0, np.int64)
         self.consent = np.zeros((3, 0), np.int8)
         self.said_ms = np.zeros(0, np.int64)
+        self.stored_ms = np.zeros(0, np.int64)
 
     def put(self, devices: Sequence[DeviceWords]) -> None:
         """Take in devices, new ones and ones that have changed."""
@@ -52,10 +55,11 @@ class _Shelf:
         for slot, one in zip(slots.tolist(), devices, strict=True):
             if slot == len(self.words):
                 self.words.append(one)
+                self.spoken.append(one.words)
             else:
-                self.words[slot] = one
+                self.words[slot], self.spoken[slot] = one, one.words
         self.serial[slots] = [one.serial for one in devices]
-        self.said_ms[slots] = [one.said_ms for one in devices]
+        self.said_ms[slots] = self.stored_ms[slots] = [one.said_ms for one in devices]
         consents = [[UNSAID if word is None else int(word) for word in one[4:7]] for one in devices]
         self.consent[:, slots] = np.array(consents, np.int8).T
 
@@ -72,6 +76,7 @@ class _Shelf:
             more = max(1024, size - room, room // 2)
             self.serial = np.concatenate([self.serial, np.zeros(more, np.int64)])
             self.said_ms = np.concatenate([self.said_ms, np.zeros(more, np.int64)])
+            self.stored_ms = np.concatenate([self.stored_ms, np.zeros(more, np.int64)])
             self.consent = np.hstack([self.consent, np.zeros((3, more), np.int8)])
 
 
@@ -194,7 +199,7 @@ class DeviceBook:
         Raises:
             Conflict: another process has just met one of them; take the verb again.
         """
-        said = dict(_said(known.raw, taken, refusing))
+        said = known.raw.said if taken.all() else dict(_said(known.raw, taken, refusing))
         changed, again = _news(known, said, self._refresh_ms)
         counts = taken if refusing is None else taken | refusing
         serial, met = known.serial, list[DeviceWords]()
@@ -307,26 +312,29 @@ def _news(
 ) -> tuple[dict[int, list[Heard]], tuple[Ints, Ints]]:
     """Slot → all that a device says in the batch, if any of it is new; and who says the same again."""
     shelf, raw = known.shelf, known.raw
-    rows = [row for row in said if known.slot[row] >= 0]
-    slots = known.slot[rows]
-    at_ms = raw.at_ms[rows]
-    new = np.zeros(len(rows), bool)
-    for place, (row, slot, at) in enumerate(zip(rows, slots.tolist(), at_ms.tolist(), strict=True)):
-        stored = shelf.words[slot]
-        new[place] = _is_news(stored.words, words_of(said[row])) or at - stored.said_ms > refresh_ms
+    rows = np.fromiter(said, np.int64, len(said))
+    met = known.slot[rows] >= 0
+    slots, at_ms = known.slot[rows[met]], raw.at_ms[rows[met]]
+    spoken = list(said.values()) if met.all() else [said[row] for row in rows[met].tolist()]
+    new = at_ms - shelf.stored_ms[slots] > refresh_ms
+    of = shelf.spoken
+    new |= np.fromiter(
+        (_is_news(of[slot], who) for slot, who in zip(slots.tolist(), spoken, strict=True)),
+        bool,
+        len(slots),
+    )
     changed: dict[int, list[Heard]] = {slot: [] for slot in slots[new].tolist()}
-    if changed:
-        for row, slot in zip(rows, slots.tolist(), strict=True):
-            if slot in changed:
-                changed[slot].append(Heard(int(raw.at_ms[row]), said[row]))
-    same = ~np.isin(slots, list(changed))
+    same = ~np.isin(slots, list(changed)) if changed else np.ones(len(slots), bool)
+    for place in np.flatnonzero(~same).tolist():
+        changed[int(slots[place])].append(Heard(int(at_ms[place]), spoken[place]))
     return changed, (slots[same], at_ms[same])
 
 
-def _is_news(stored: tuple[object, ...], said: tuple[object, ...]) -> bool:
-    if stored == said:
-        return False
-    return any(word is not None and word != before for word, before in zip(said, stored, strict=True))
+def _is_news(stored: Words, who: Identity) -> bool:
+    said = words_of(who)
+    return said != stored and any(
+        word is not None and word != before for word, before in zip(said, stored, strict=True)
+    )
 
 
 def _meet(

@@ -19,6 +19,9 @@ from nearcast.store.columns import insert_columns, update_columns
 from nearcast.store.engine import Conflict, among, locked
 from nearcast.store.tables import app, device
 
+#: ad id, user id, and consent to location, marketing and nights
+Words = tuple[str | None, str | None, bool | None, bool | None, bool | None]
+
 
 class DeviceWords(NamedTuple):
     """A device and what is known of it; `serial` is -1 before it is stored."""
@@ -33,8 +36,8 @@ class DeviceWords(NamedTuple):
     said_ms: int = 0
 
     @property
-    def words(self) -> tuple[str | None, str | None, bool | None, bool | None, bool | None]:
-        """Ad id, user id, and consent to location, marketing and nights."""
+    def words(self) -> Words:
+        """What it says, without the rest."""
         return self[2:7]
 
 
@@ -45,7 +48,7 @@ class Heard(NamedTuple):
     who: Identity
 
 
-def words_of(who: Identity) -> tuple[str | None, str | None, bool | None, bool | None, bool | None]:
+def words_of(who: Identity) -> Words:
     """The same five words as `DeviceWords.words`."""
     return who.ad_id, who.user_id, who.location, who.marketing, who.night
 
