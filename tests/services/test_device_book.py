@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -362,3 +364,38 @@ def test_a_change_names_only_devices_of_its_own_app(world):
         assert [one.key for one in changed] == ["a"]
         assert device_words.changed_since(conn, app_id=world.app_id, version=1) == []
         assert device_words.changed_since(conn, app_id=world.app_id + 1, version=0) == []
+
+
+def test_two_processes_at_once_lose_no_word(world):
+    """Newer words win whoever writes them first, and both books end as the database."""
+    processes = [Process(world), Process(world)]
+    keys = [f"d{n}" for n in range(6)]
+    failed = []
+
+    def run(which):
+        rng = np.random.default_rng(which)
+        try:
+            for step in range(25):
+                some = rng.permutation(keys)[:3].tolist()
+                at_ms = 2 * step + which + 1
+                processes[which].take([(key, at_ms, {"user_id": f"{at_ms}"}) for key in some])
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=run, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    newest = {}
+    for which in (0, 1):
+        rng = np.random.default_rng(which)
+        for step in range(25):
+            for key in rng.permutation(keys)[:3].tolist():
+                newest[key] = max(newest.get(key, 0), 2 * step + which + 1)
+    assert {key: int(said[1]) for key, said in stored(world).items()} == newest
+    for process in processes:
+        _, _, people = process.take([(key, 99, {}) for key in newest])
+        assert [int(user) for user, _ in people] == list(newest.values())
