@@ -61,6 +61,7 @@ def blueprints() -> list[Blueprint]:
         areas,
         campaigns,
         clicks,
+        context,
         explain,
         fences,
         groups,
@@ -79,6 +80,7 @@ def blueprints() -> list[Blueprint]:
 
     modules = (
         pings,
+        context,
         inbox,
         fences,
         groups,

@@ -63,7 +63,7 @@ QUERIES = {
 #: with an address that the caller makes up: `PUT` makes a fence of the caller's own
 OWN = {("put", "/v1/fences/{fence}")}
 #: `GET`s that are no lists
-NO_LISTS = ("/v1/workspace", "/v1/uploads/template.xlsx")
+NO_LISTS = ("/v1/workspace", "/v1/uploads/template.xlsx", "/v1/context", "/v1/fences/nearest")
 
 
 def _operations(client: FlaskClient) -> list[tuple[str, str]]:
