@@ -69,8 +69,10 @@ def blueprints() -> list[Blueprint]:
         home,
         inbox,
         keys,
+        logged_pings,
         pings,
         reports,
+        retention,
         test_devices,
         uploads,
         visits,
@@ -80,6 +82,7 @@ def blueprints() -> list[Blueprint]:
 
     modules = (
         pings,
+        logged_pings,
         context,
         inbox,
         fences,
@@ -93,6 +96,7 @@ def blueprints() -> list[Blueprint]:
         test_devices,
         webhooks,
         workspace,
+        retention,
         keys,
         clicks,
         home,

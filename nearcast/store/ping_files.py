@@ -23,26 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.errors import NearcastError
-from geo.matching.pings import Ints, Outcome, Platform
-from nearcast.store.ping_fixes import FIX, NO_REASON, REASONS, Flag
+from geo.matching.pings import Ints
+from nearcast.store.ping_fixes import FIX, FLAG_WORDS, NO_REASON, OUTCOMES, PLATFORMS, REASON_WORDS
 
 ASIDE = "_aside"  # Spark, Arrow and pandas pass over folders that begin so
 _PART = ".part"  # and DuckDB's *.parquet over names that end so
 #: rows of a group: a reader of one device skips the others, which are sorted by device
 ROW_GROUP = 1 << 17
 COMPRESSION_LEVEL = 3
-_FLAGS = {
-    "mocked": Flag.MOCKED,
-    "suspect_speed": Flag.SUSPECT_SPEED,
-    "suspect_place": Flag.SUSPECT_PLACE,
-    "cached": Flag.CACHED,
-    "test": Flag.TEST,
-    "backfilled": Flag.BACKFILLED,
-    "held": Flag.HELD,
-}
-_PLATFORMS = tuple(platform.name.lower() for platform in Platform)
-_OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
-_REASONS = tuple(reason.value for reason in REASONS)
 _WITHOUT_FOLDERS = ("s3", "gcs", "abfs")
 _WORDS = ("device_id", "app", "platform", "outcome", "reason")
 Table = Any  # pyarrow has no types
@@ -105,10 +93,10 @@ def table_of(
         "lat": np.ascontiguousarray(fixes["lat"]),
         "lng": np.ascontiguousarray(fixes["lon"]),
         "accuracy_m": pa.array(accuracy_m, mask=np.isnan(accuracy_m)),
-        "platform": _words(fixes["platform"], _PLATFORMS),
-        "outcome": _words(fixes["outcome"], _OUTCOMES),
-        "reason": _words(fixes["reason"], _REASONS),
-        **{name: pa.array((flags & flag) != 0) for name, flag in _FLAGS.items()},
+        "platform": _words(fixes["platform"], PLATFORMS),
+        "outcome": _words(fixes["outcome"], OUTCOMES),
+        "reason": _words(fixes["reason"], REASON_WORDS),
+        **{name: pa.array((flags & flag) != 0) for name, flag in FLAG_WORDS.items()},
         "seq": np.ascontiguousarray(seq),
     }
     return pa.table(columns)
@@ -122,10 +110,10 @@ def fixes_of(table: Table) -> SealedFixes:
         fixes[name] = _numbers(table, column, "int64")
     for name, column in (("lat", "lat"), ("lon", "lng"), ("accuracy_m", "accuracy_m")):
         fixes[name] = _numbers(table, column)  # a null is NaN
-    for name, known in (("platform", _PLATFORMS), ("outcome", _OUTCOMES), ("reason", _REASONS)):
+    for name, known in (("platform", PLATFORMS), ("outcome", OUTCOMES), ("reason", REASON_WORDS)):
         fixes[name] = _codes(table, name, known)
     flags = np.zeros(len(fixes), np.uint8)
-    for name, flag in _FLAGS.items():
+    for name, flag in FLAG_WORDS.items():
         flags |= np.where(_numbers(table, name), np.uint8(flag), np.uint8(0))
     fixes["flags"] = flags
     return SealedFixes(fixes=fixes, seq=_numbers(table, "seq").astype(np.int64))

@@ -6,11 +6,15 @@ from enum import IntFlag
 
 import numpy as np
 
-from geo.matching.pings import PingReason
+from geo.matching.pings import Outcome, PingReason, Platform
 
 #: index → reason; the order is stored, so new ones come last
 REASONS = tuple(PingReason)
 NO_REASON = -1
+#: how codes are written in files and in answers
+REASON_WORDS = tuple(reason.value for reason in REASONS)
+PLATFORMS = tuple(platform.name.lower() for platform in Platform)
+OUTCOMES = tuple(outcome.name.lower() for outcome in Outcome)
 
 
 class Flag(IntFlag):
@@ -24,6 +28,8 @@ class Flag(IntFlag):
     MOCKED = 32
     HELD = 64  # kept apart, also where the outcome says that it came again
 
+
+FLAG_WORDS = {flag.name.lower(): flag for flag in Flag if flag.name}
 
 #: 52 bytes a ping, little-endian. Full doubles: a replay must judge as the first time.
 FIX = np.dtype(
