@@ -10,11 +10,11 @@ from api.aside import Aside
 from api.settings import Settings
 from geo.errors import NearcastError
 from nearcast.services.clocks import Clock, ReplayClock, WallClock
+from nearcast.services.intake import Intake
 from nearcast.services.keep_snapshot import Snapshots
 from nearcast.services.key_ring import KeyRing
 from nearcast.services.known_apps import KnownApps
 from nearcast.services.manage_workspace import found_installation, link_secret
-from nearcast.services.recent_log import RecentLog
 from nearcast.store import ping_log
 from nearcast.store.engine import in_transaction, make_engine, reading
 from nearcast.store.ping_files import PingFiles
@@ -36,7 +36,7 @@ class House:
     Attributes:
         workspace_id: the default workspace, made when the database was empty.
         snapshots: what pings are matched against, per workspace.
-        recent: what this process remembers of committed pings.
+        intake: takes pings, those of requests that wait together in one transaction.
         keys: verified API keys, remembered for at most 2 s.
         apps: of every workspace, remembered until it is edited.
         link_secret: signs tracked links; one for the installation.
@@ -49,7 +49,7 @@ class House:
     clock: Clock
     workspace_id: int
     snapshots: Snapshots
-    recent: RecentLog
+    intake: Intake
     keys: KeyRing
     apps: KnownApps
     link_secret: bytes
@@ -83,7 +83,7 @@ def build(settings: Settings) -> House:
         clock=clock,
         workspace_id=workspace_id,
         snapshots=Snapshots(engine),
-        recent=RecentLog(files),
+        intake=Intake(engine, clock, files=files),
         keys=KeyRing(engine),
         apps=KnownApps(engine),
         link_secret=in_transaction(engine, link_secret),

@@ -18,11 +18,11 @@ from geo.matching.pings import Outcome
 from geo.matching.presence import Transition
 from nearcast.services import edit_fences, manage_workspace, run_campaigns
 from nearcast.services.clocks import Clock, ReplayClock
+from nearcast.services.intake import AppPings, Intake
 from nearcast.services.keep_snapshot import Snapshots
 from nearcast.services.raw_pings import RawPings, words
-from nearcast.services.recent_log import RecentLog
 from nearcast.services.run_campaigns import Author
-from nearcast.services.take_pings import Receipt, take_pings
+from nearcast.services.take_pings import Receipt
 from nearcast.store import fences, workspaces
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import device, presence, visit
@@ -48,7 +48,7 @@ class World:
         self.engine = engine
         self.clock = clock or ReplayClock(START_MS - 60 * MIN)
         self.snapshots = Snapshots(engine)
-        self.recent = RecentLog()
+        self.intake = Intake(engine, self.clock)
         self.workspace_id = in_transaction(
             engine, lambda conn: manage_workspace.found_installation(conn, now_ms=0)
         )
@@ -134,23 +134,14 @@ class World:
 
         A ping is `{"who": …, "at": (lon, lat), "min": minutes after START}` and whatever else differs.
         """
-        raw = self.raw(pings)
-        snapshot = self.snapshots.current(self.workspace_id, now_ms=self.clock.now_ms())
-        receipt = in_transaction(
-            self.engine,
-            lambda conn: take_pings(
-                conn,
-                raw,
-                app_id=self.app_id,
-                snapshot=snapshot,
-                recent=self.recent.catch_up(conn),
-                key_holds_consent=True,
-                backfill=backfill,
-            ),
+        part = AppPings(
+            app_id=self.app_id,
+            raw=self.raw(pings),
+            snapshot=self.snapshots.current(self.workspace_id, now_ms=self.clock.now_ms()),
+            key_holds_consent=True,
+            backfill=backfill,
         )
-        taken = raw.at_ms[receipt.admission.counts]
-        if len(taken):
-            self.clock.saw(int(taken.max()))
+        (receipt,) = self.intake.take([part])
         return receipt
 
     def raw(self, pings: Sequence[dict[str, Any]]) -> RawPings:

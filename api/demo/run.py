@@ -29,10 +29,11 @@ from campaigns.people.identity import Identity, identify
 from geo.fences.fence import CircleShape
 from geo.matching.pings import Outcome, Platform
 from nearcast.services import edit_areas, run_campaigns, upload
+from nearcast.services.intake import AppPings
 from nearcast.services.raw_pings import RawPings
 from nearcast.services.run_campaigns import Author
 from nearcast.services.take_clicks import take_click
-from nearcast.services.take_pings import Receipt, take_pings
+from nearcast.services.take_pings import Receipt
 from nearcast.services.upload_options import UploadOptions
 from nearcast.services.work_uploads import work_off
 from nearcast.store import fences, workspaces
@@ -268,10 +269,9 @@ def _post(
     for raw in _batches(house, walks, order, _who(walks)):
         snapshot = house.snapshots.current(house.workspace_id, now_ms=int(raw.now_ms[0]))
         receipt = _take(house, raw, app_id, snapshot)
-        house.clock.saw(int(raw.now_ms[-1]))
         counts += np.bincount(receipt.admission.outcome, minlength=len(Outcome))
         transitions += len(receipt.transitions)
-        shown |= {row["id"]: row["fetched_ms"] for row in receipt.messages}
+        shown |= {message["id"]: message["fetched_ms"] for _, message in receipt.messages}
         tell("pings", int(counts.sum()), len(order))
     return {o.name.lower(): int(counts[o]) for o in Outcome}, transitions, shown
 
@@ -282,17 +282,8 @@ def _app_id(house: House) -> int:
 
 
 def _take(house: House, raw: RawPings, app_id: int, snapshot: Snapshot) -> Receipt:
-    return in_transaction(
-        house.engine,
-        lambda conn: take_pings(
-            conn,
-            raw,
-            app_id=app_id,
-            snapshot=snapshot,
-            recent=house.recent.catch_up(conn),
-            key_holds_consent=True,
-        ),
-    )
+    part = AppPings(app_id=app_id, raw=raw, snapshot=snapshot, key_holds_consent=True)
+    return house.intake.take([part])[0]
 
 
 def _who(walks: WalkColumns) -> list[Identity]:

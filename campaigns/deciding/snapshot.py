@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from campaigns.messages.events import Subscription
 from geo.fences.fence import PresenceRules
 from geo.matching.certainty import CertaintyPolicy, CertaintyRules
 from geo.matching.index import FenceIndex
-from geo.matching.presence import Kind, PresencePolicy
+from geo.matching.presence import ExitRules, Kind, PresencePolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,23 @@ class Snapshot:
     certainty: CertaintyPolicy
     webhooks: tuple[Subscription, ...] = ()
 
-    def dwells_s(self, fence_row: int) -> list[int]:
+    @cached_property
+    def exit_rules(self) -> ExitRules:
+        """When out fixes become an exit, by fence row."""
+        return ExitRules.same(self.presence, len(self.index.versions))
+
+    def dwells_s(self, fence_row: int) -> Sequence[int]:
         """The dwell thresholds somebody listens to at this fence version, in seconds."""
+        known = self._dwells.get(fence_row)
+        if known is None:
+            known = self._dwells[fence_row] = self._listened_s(fence_row)
+        return known
+
+    @cached_property
+    def _dwells(self) -> dict[int, Sequence[int]]:
+        return {}
+
+    def _listened_s(self, fence_row: int) -> Sequence[int]:
         version = self.index.versions[fence_row]
         own = version.fence.dwell_after_s
         listened = {

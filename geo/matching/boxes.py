@@ -135,6 +135,22 @@ class RowsByFence:
         rows = self._order[first:last].tolist() + self._late.get(fence_id, [])
         return tuple(row for row in rows if row not in self._gone)
 
+    def of_fences(self, fence_ids: Ints) -> tuple[Ints, Ints]:
+        """The rows of many fences: each position of `fence_ids` that has one × the row, ascending."""
+        first = np.searchsorted(self._fences, fence_ids)
+        many = np.searchsorted(self._fences, fence_ids, side="right") - first
+        of = np.repeat(np.arange(len(fence_ids)), many)
+        row = self._order[np.arange(len(of)) + np.repeat(first - (np.cumsum(many) - many), many)]
+        if self._late:
+            late = [self._late.get(fence_id, []) for fence_id in fence_ids.tolist()]
+            of = np.append(of, np.repeat(np.arange(len(late)), [len(rows) for rows in late]))
+            row = np.append(row, np.array([one for rows in late for one in rows], np.int64))
+        if self._gone.count:
+            there = ~self._gone.among(row)
+            of, row = of[there], row[there]
+        order = np.lexsort((row, of))
+        return of[order], row[order]
+
     @cached_property
     def _late(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}

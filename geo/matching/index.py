@@ -115,6 +115,10 @@ class FenceIndex:
         """The rows of a fence's versions, in the order given; empty for one that is not indexed."""
         return self._rows.of_fence(fence_id)
 
+    def rows_of_fences(self, fence_ids: Ints) -> tuple[Ints, Ints]:
+        """Every version of many fences: position in `fence_ids` × row, as two ascending columns."""
+        return self._rows.of_fences(fence_ids)
+
     def match(self, *, lon: Floats, lat: Floats, at_ms: Ints | None = None) -> Hits:
         """The fence versions that contain each ping and are live at its instant.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -112,41 +113,59 @@ class Admission:
         """Rows whose fix counts for visits: accepted, late or seen before."""
         return (self.outcome != Outcome.REJECTED) & ~self.held
 
+    def part(self, first: int, last: int) -> Admission:
+        """Of the rows from `first` to before `last`."""
+        rows = slice(first, last)
+        reason = {row - first: why for row, why in self.reason.items() if first <= row < last}
+        return Admission(outcome=self.outcome[rows], held=self.held[rows], reason=reason)
 
-def admit(
-    pings: Pings,
-    *,
-    refused: dict[int, PingReason],
-    repeated: Bools,
-    is_test: Bools,
-    staleness_ms: int,
-    amend_horizon_ms: int,
-) -> Admission:
-    """Judge every ping by its own numbers and its clock (product P1, P8).
+
+def refuse(
+    pings: Pings, *, refused: Mapping[int, PingReason], amend_horizon_ms: int
+) -> dict[int, PingReason]:
+    """The rows that are rejected, by their own numbers and clock, with the reason (product P1).
 
     Args:
-        refused: rows rejected before (identity, consent, a malformed item), with their reason.
-        repeated: rows known to have been taken before: same device, instant and place.
-        is_test: rows of registered test ids, which are never quarantined (product P8).
-        staleness_ms: older than this by the clock is late: counts for visits, never sends.
+        refused: rows rejected before (identity, consent, a malformed item); their reason stands.
         amend_horizon_ms: older than this is rejected; exactly that old is still taken.
     """
     reason = dict(refused)
     for mask, why in _rejections(pings, amend_horizon_ms):
-        for row in np.flatnonzero(mask).tolist():
-            reason.setdefault(row, why)
-    rejected = set(reason)
+        if mask.any():
+            for row in np.flatnonzero(mask).tolist():
+                reason.setdefault(row, why)
+    return reason
+
+
+def admit(
+    pings: Pings,
+    *,
+    refused: Mapping[int, PingReason],
+    repeated: Bools,
+    is_test: Bools,
+    staleness_ms: int,
+) -> Admission:
+    """The outcome of every ping (product P1, P8).
+
+    Args:
+        refused: what `refuse` said.
+        repeated: rows known to have been taken before: same device, instant and place.
+        is_test: rows of registered test ids, which are never quarantined (product P8).
+        staleness_ms: older than this by the clock is late: counts for visits, never sends.
+    """
+    reason = dict(refused)
     outcome = np.full(len(pings), Outcome.ACCEPTED, np.int8)
     outcome[pings.now_ms - pings.at_ms > staleness_ms] = Outcome.LATE
     held = np.zeros(len(pings), bool)
     for mask, why in _quarantines(pings):
-        for row in np.flatnonzero(mask & ~is_test & ~repeated).tolist():
-            reason.setdefault(row, why)
-        held |= mask & ~is_test
+        if mask.any():
+            for row in np.flatnonzero(mask & ~is_test & ~repeated).tolist():
+                reason.setdefault(row, why)
+            held |= mask & ~is_test
     outcome[held] = Outcome.QUARANTINED
     outcome[repeated] = Outcome.DUPLICATE
-    if rejected:
-        outcome[list(rejected)] = Outcome.REJECTED
+    if refused:
+        outcome[list(refused)] = Outcome.REJECTED
     return Admission(outcome=outcome, held=held, reason=reason)
 
 

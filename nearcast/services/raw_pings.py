@@ -43,3 +43,21 @@ class RawPings:
 def words(who: Iterable[Identity]) -> dict[int, Identity]:
     """The rows whose identity says more than its key: ad id, person or a consent."""
     return {row: one for row, one in enumerate(who) if one != Identity(key=one.key)}
+
+
+def joined(parts: Sequence[RawPings]) -> RawPings:
+    """Several batches as one, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    firsts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+    placed = list(zip(firsts, parts, strict=False))
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("lon", "lat", "accuracy_m", "at_ms", "now_ms", "platform", "mocked")
+    }
+    return RawPings(
+        keys=[key for part in parts for key in part.keys],
+        said={first + row: who for first, part in placed for row, who in part.said.items()},
+        refused={first + row: why for first, part in placed for row, why in part.refused.items()},
+        **columns,
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from functools import partial
 
+import numpy as np
 import sqlalchemy as sa
 
-from geo.matching.recent import RecentFixes
+from geo.matching.recent_columns import RecentFixes
 from nearcast.store import ping_log
 from nearcast.store.ping_files import NeedsArrow, PingFiles, PingFilesUnreachable
 
@@ -25,18 +26,29 @@ class RecentLog:
 
     def __init__(self, files: PingFiles | None = None) -> None:
         self._files = files  # where sealed pings are
+        self._keep_ms = KEEP_MS
         self._fixes = RecentFixes(keep_ms=KEEP_MS)
         self._rows: set[int] = set()
         self._lock = threading.Lock()
 
-    def catch_up(self, conn: sa.Connection) -> RecentFixes:
-        """Read what was logged since the last call; a process that starts reads the last half hour."""
+    def catch_up(self, conn: sa.Connection, *, gap_ms: int = KEEP_MS) -> RecentFixes:
+        """Read what was logged since the last call; a process that starts reads the last half hour.
+
+        Args:
+            gap_ms: the longest gap that anybody asks for; where it is longer than before, so much is
+                read again.
+        """
         with self._lock:
+            if gap_ms > self._keep_ms:
+                self._keep_ms, self._rows = gap_ms, set()
+                self._fixes = RecentFixes(keep_ms=gap_ms)
             newest = max(self._rows, default=0)
-            oldest_ms = 0 if newest else ping_log.newest_ms(conn) - KEEP_MS
+            oldest_ms = 0 if newest else ping_log.newest_ms(conn) - self._keep_ms
             logged, rows = self._since(conn, newest - LOOK_BACK, oldest_ms)
-            fixes = logged.fixes
-            self._fixes.remember(*(fixes[name].tolist() for name in ("device", "at_ms", "lon", "lat")))
+            if len(logged):
+                names = ("device", "at_ms", "lon", "lat", "accuracy_m")
+                columns = {name: np.ascontiguousarray(logged.fixes[name]) for name in names}
+                self._fixes.remember(**columns, gap_ms=self._keep_ms)
             newest = max(newest, *rows, 0)
             self._rows = {row for row in (*self._rows, *rows) if row > newest - LOOK_BACK}
             return self._fixes

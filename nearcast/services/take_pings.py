@@ -1,34 +1,54 @@
 """Take pings: from columns to outcomes, visits, transitions, decisions and messages.
 
-One straight line (architecture.md, "A ping's way"), one transaction. A verb is pure up to commit: when
-another process wins a race, `in_transaction` runs it again from the start.
+One straight line (architecture.md, "A ping's way") inside one transaction, for the pings of one app that
+came in one or several requests. A verb is pure up to commit: when another process wins a race,
+`in_transaction` runs it again from the start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from campaigns.deciding.gates import SENDS, Decision, candidates, decide, slot_of
+from campaigns.deciding.gates import Decision
 from campaigns.deciding.snapshot import Snapshot
-from campaigns.people.identity import Identity, may_keep_location, person_of
-from geo.matching.certainty import Judgement, Verdict, judge
-from geo.matching.hits import Hits
-from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Pings, admit
-from geo.matching.presence import Cause, Event, Fix, Kind, Transition
-from geo.matching.recent import RecentFixes, SeenFix
-from geo.matching.stays import Changes, Key, Stay, advance, backfilled
+from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Pings, admit, refuse
+from geo.matching.presence import Transition
+from geo.matching.stay_columns import Changes, Stays
+from geo.matching.stays import advance
 from nearcast import failpoints, stages
+from nearcast.services.decide_pings import decided, inbox
+from nearcast.services.device_book import Known, Settled
+from nearcast.services.match_pings import Near, judged_fixes
+from nearcast.services.memory import Memory
 from nearcast.services.raw_pings import RawPings
-from nearcast.store import decisions as decision_store
-from nearcast.store import devices as device_store
+from nearcast.services.tell_transitions import transitions_of
 from nearcast.store import ping_log
 from nearcast.store import stays as stay_store
-from nearcast.store.devices import Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Pings of one app, of one or several requests.
+
+    Attributes:
+        near: what is near them, by the same snapshot.
+        key_holds_consent: for each ping, whether its API key declares that its backend holds location
+            consents (product P9).
+        backfill: history: visits only; nothing is told, nothing is sent (product P11).
+    """
+
+    app_id: int
+    raw: RawPings
+    snapshot: Snapshot
+    near: Near
+    key_holds_consent: Bools
+    backfill: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,163 +56,129 @@ class Receipt:
     """What became of a batch.
 
     Attributes:
+        snapshot: what it was taken by; transitions name rows of its index.
         admission: outcome and reason of each ping.
         transitions: live transitions, in time order per device and fence.
         decisions: what was decided about them.
         messages: inbox deliveries for the answer: those just decided, and those that the first
-            sending of a repeated ping got, while they have not expired.
+            sending of a repeated ping got, while they have not expired; each with its ping's row.
     """
 
+    snapshot: Snapshot
     admission: Admission
     transitions: Sequence[Transition]
     decisions: Sequence[Decision]
-    messages: Sequence[Mapping[str, Any]]
+    messages: Sequence[tuple[int, Mapping[str, Any]]]
+
+    def split(self, sizes: Sequence[int]) -> list[Receipt]:
+        """Of each of the requests that the batch was made of, rows counted from its own first ping."""
+        if len(sizes) == 1:
+            return [self]
+        return [self._part(a, b) for a, b in pairwise(np.cumsum([0, *sizes]).tolist())]
+
+    def _part(self, first: int, last: int) -> Receipt:
+        def here(row: int) -> bool:
+            return first <= row < last
+
+        return Receipt(
+            snapshot=self.snapshot,
+            admission=self.admission.part(first, last),
+            transitions=[replace(t, ping=t.ping - first) for t in self.transitions if here(t.ping)],
+            decisions=[d for d in self.decisions if here(d.candidate.transition.ping)],
+            messages=[(row - first, message) for row, message in self.messages if here(row)],
+        )
 
 
-def take_pings(
-    conn: sa.Connection,
-    raw: RawPings,
-    *,
-    app_id: int,
-    snapshot: Snapshot,
-    recent: RecentFixes,
-    key_holds_consent: bool,
-    backfill: bool = False,
-) -> Receipt:
-    """Take one batch of one app.
+def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
+    """Take pings of one app.
 
     Args:
-        recent: what this process remembers of committed pings (`RecentLog.catch_up`).
-        key_holds_consent: the API key's declaration that its backend holds location consents.
-        backfill: history: visits only; nothing is told, nothing is sent (product P11).
+        memory: what this process remembers; begun for this transaction.
+    Raises:
+        Conflict: another process was faster; the verb is to be taken again.
     """
     failpoints.hit("ingest.begun")
     lap = stages.started()
-    found, refused = _identify(conn, raw, app_id, key_holds=key_holds_consent)
+    known = memory.devices.identify(conn, app_id=batch.app_id, raw=batch.raw)
     lap("identify")
-    pings = _columns(raw, found)
-    policy = snapshot.presence
+    refused, settled = _settle(conn, batch, known, memory)
+    lap("settle")
+    pings = _pings(batch.raw, settled.serial)
     admission = admit(
         pings,
         refused=refused,
-        repeated=recent.repeated(pings),
-        is_test=_is_test(raw, snapshot, app_id),
-        staleness_ms=policy.staleness_s * 1000,
-        amend_horizon_ms=_horizon_ms(snapshot, backfill=backfill),
+        repeated=memory.recent.repeated(pings),
+        is_test=_is_test(batch),
+        staleness_ms=batch.snapshot.presence.staleness_s * 1000,
     )
+    gap_ms = batch.snapshot.presence.gap_s * 1000
+    looked = memory.recent.look(pings, gap_ms=gap_ms, counts=admission.counts)
     lap("admit")
-    people = _settle(conn, raw, pings, admission, app_id, found)
-    pings = _columns(raw, people)
-    lap("settle")
-    near = _candidates(snapshot, pings, admission.counts, backfill=backfill)
-    lap("match")
-    stays = _stays(conn, snapshot, pings, near, admission)
-    lap("stays read")
-    rows, judged = _judge(snapshot, pings, admission, near, stays, backfill=backfill)
-    lap("verdicts")
-    changes = advance(
-        stays,
-        _groups(snapshot, pings, admission, rows, judged, stays, backfill=backfill),
-        policy=policy,
-        load=lambda keys: stay_store.histories(conn, keys),
+    fresh = (pings.now_ms - pings.at_ms <= batch.snapshot.presence.staleness_s * 1000) & (
+        not batch.backfill
     )
+    stays = _stays(conn, memory, pings, admission)
+    lap("stays read")
+    changes = _advance(conn, batch, pings, admission, stays, fresh)
     _label_known(admission, changes)
     lap("advance")
-    transitions = _transitions(snapshot, pings, changes, recent)
-    lap("transitions")
-    made = _decide(conn, snapshot, pings, transitions, people, app_id)
+    transitions = transitions_of(batch.snapshot, changes.events, looked)
+    made = decided(conn, batch.snapshot, pings, transitions, settled, app_id=batch.app_id)
     lap("decide")
-    if backfill:
-        kept = {key: backfilled(stay, stays.get(key)) for key, stay in changes.stays.items()}
-        changes = replace(changes, stays=kept)
-    ping_log.append(conn, app_id=app_id, pings=pings, admission=admission)
+    ping_log.append(conn, app_id=batch.app_id, pings=pings, admission=admission)
     failpoints.hit("ingest.logged")
     lap("log")
-    stay_store.save(conn, changes, before=stays)
+    memory.stays.save(conn, changes)
     failpoints.hit("ingest.evidence")
-    lap("stays written")
-    _save_decisions(conn, snapshot, made, app_id)
-    failpoints.hit("ingest.decided")
-    lap("decisions written")
+    lap("stays write")
     receipt = Receipt(
+        snapshot=batch.snapshot,
         admission=admission,
         transitions=transitions,
         decisions=made,
-        messages=_messages(conn, pings, admission, made),
+        messages=inbox(conn, pings, admission, made),
     )
+    failpoints.hit("ingest.decided")
+    lap("messages")
+    memory.devices.write(conn, settled)
+    memory.settled(settled)
+    lap("words")
     failpoints.hit("ingest.before_commit")
-    lap("messages read")
     return receipt
 
 
-def match_only(raw: RawPings, snapshot: Snapshot) -> tuple[Hits, Judgement]:
-    """Which fences hold each ping, and how certainly, without keeping anything."""
-    unknown = _columns(raw, {})
-    hits = _candidates(snapshot, unknown, np.ones(len(unknown), bool), backfill=False)
-    return hits, _verdicts(snapshot, unknown, hits)
-
-
-# --- 3 identify -------------------------------------------------------------------------------------
-
-
-def _identify(
-    conn: sa.Connection, raw: RawPings, app_id: int, *, key_holds: bool
-) -> tuple[dict[str, Device], dict[int, PingReason]]:
-    """Who is known already, and the rows refused for want of identity or consent."""
-    refused = dict(raw.refused)
-    known = device_store.known(conn, app_id=app_id, keys=[key for key in raw.keys if key is not None])
-    for row, key in enumerate(raw.keys):
-        if key is None:
-            refused.setdefault(row, PingReason.NO_IDENTITY)
-            continue
-        said = raw.said[row].location if row in raw.said else None
-        stored = known[key].location if key in known else None
-        if not may_keep_location(said=said, stored=stored, key_holds=key_holds):
-            refused.setdefault(row, PingReason.LOCATION_CONSENT_MISSING)
-    return known, refused
-
-
 def _settle(
-    conn: sa.Connection,
-    raw: RawPings,
-    pings: Pings,
-    admission: Admission,
-    app_id: int,
-    known: dict[str, Device],
-) -> dict[str, Device]:
-    """Meet the new devices and write what the others newly say of themselves."""
-    said: dict[str, Identity] = {}
-    seen_ms: dict[str, int] = {}
-    for row, code in enumerate(admission.outcome.tolist()):
-        who = raw.said.get(row) or Identity(key=raw.keys[row])
-        refuses = (
-            admission.reason.get(row) is PingReason.LOCATION_CONSENT_MISSING and who.location is False
-        )
-        if who.key is None or (code == Outcome.REJECTED and not refuses):
-            continue
-        if refuses:
-            who = Identity(key=who.key, location=False)  # this much is kept of it, and nothing else
-        key = str(who.key)
-        said[key] = _latest(said.get(key), who)
-        seen_ms.setdefault(key, int(pings.at_ms[row]))
-    return device_store.settle(conn, app_id=app_id, said=said, before=known, seen_ms=seen_ms)
+    conn: sa.Connection, batch: Batch, known: Known, memory: Memory
+) -> tuple[dict[int, PingReason], Settled]:
+    """Which pings are refused, and the devices of the others, the new ones met."""
+    raw = batch.raw
+    refused = dict(raw.refused)
+    for row in np.flatnonzero(known.mark == -1).tolist():
+        refused.setdefault(row, PingReason.NO_IDENTITY)
+    # the ping's word, else the stored one, else the key's declaration (product P9)
+    allowed = (known.location == 1) | ((known.location < 0) & batch.key_holds_consent)
+    without = np.flatnonzero(~allowed & (known.mark != -1)).tolist()
+    for row in without:
+        refused.setdefault(row, PingReason.LOCATION_CONSENT_MISSING)
+    refused = refuse(
+        _pings(raw, known.mark), refused=refused, amend_horizon_ms=_horizon_ms(batch)
+    )
+    taken, refusing = np.ones(len(raw), bool), np.zeros(len(raw), bool)
+    taken[list(refused)] = False
+    for row in without:
+        if row in raw.said and raw.said[row].location is False:
+            refusing[row] = refused[row] is PingReason.LOCATION_CONSENT_MISSING
+    return refused, memory.devices.settle(conn, known, taken=taken, refusing=refusing)
 
 
-def _latest(before: Identity | None, now: Identity) -> Identity:
-    if before is None or before == now:
-        return now
-    said = {
-        name: value
-        for name in ("ad_id", "user_id", "location", "marketing", "night")
-        if (value := getattr(now, name)) is not None
-    }
-    return replace(before, **said)
+def _horizon_ms(batch: Batch) -> int:
+    # history may be as old as it likes
+    return 1 << 60 if batch.backfill else batch.snapshot.presence.amend_horizon_s * 1000
 
 
-def _columns(raw: RawPings, devices: Mapping[str, Device]) -> Pings:
-    serial = {key: device.id for key, device in devices.items()}
+def _pings(raw: RawPings, device: Ints) -> Pings:
     return Pings(
-        device=np.array([serial.get(key or "", -1) for key in raw.keys], np.int64),
+        device=device,
         lon=raw.lon,
         lat=raw.lat,
         accuracy_m=raw.accuracy_m,
@@ -203,322 +189,52 @@ def _columns(raw: RawPings, devices: Mapping[str, Device]) -> Pings:
     )
 
 
-def _is_test(raw: RawPings, snapshot: Snapshot, app_id: int) -> Bools:
+def _is_test(batch: Batch) -> Bools:
     """Rows of registered test ids, as long as their registration holds."""
-    known = snapshot.test_ids.get(app_id, {})
-    if not known:
-        return np.zeros(len(raw), bool)
-    expires_ms = np.zeros(len(raw), np.int64)
-    for row, who in raw.said.items():
-        expires_ms[row] = known.get(who.ad_id or "", 0)
-    return raw.now_ms < expires_ms
+    expires_ms = np.zeros(len(batch.raw), np.int64)
+    known = batch.snapshot.test_ids.get(batch.app_id)
+    if known:
+        for row, who in batch.raw.said.items():
+            expires_ms[row] = known.get(who.ad_id or "", 0)
+    return batch.raw.now_ms < expires_ms
 
 
-def _horizon_ms(snapshot: Snapshot, *, backfill: bool) -> int:
-    # history may be as old as it likes
-    return 1 << 60 if backfill else snapshot.presence.amend_horizon_s * 1000
+def _stays(conn: sa.Connection, memory: Memory, pings: Pings, admission: Admission) -> Stays:
+    return memory.stays.of_devices(conn, np.unique(pings.device[admission.counts]))
 
 
-# --- 5 match ----------------------------------------------------------------------------------------
-
-
-def _stays(
-    conn: sa.Connection, snapshot: Snapshot, pings: Pings, near: Hits, admission: Admission
-) -> dict[Key, Stay]:
-    """What is kept of the batch's devices where they are inside, and at the fences they are near."""
-    devices = np.unique(pings.device[admission.counts])
-    fence_ids = np.unique(snapshot.index.fence_id[near.fence])
-    return stay_store.of_devices(conn, devices[devices >= 0].tolist(), fence_ids.tolist())
-
-
-def _judge(
-    snapshot: Snapshot,
+def _advance(
+    conn: sa.Connection,
+    batch: Batch,
     pings: Pings,
     admission: Admission,
-    near: Hits,
-    stays: Mapping[Key, Stay],
-    *,
-    backfill: bool,
-) -> tuple[Hits, Judgement]:
-    """Verdicts for every fix × the fences near it, and × the fences its device is or comes in."""
-    followed = _followed(snapshot, pings, admission, near, stays, backfill=backfill)
-    hits = Hits.sorted_from(
-        np.concatenate([near.ping, followed.ping]),
-        np.concatenate([near.fence, followed.fence]),
-        fences=len(snapshot.index.versions),
-        unique=True,
+    stays: Stays,
+    fresh: Bools,
+) -> Changes:
+    """Steps 5 to 7: match, live transitions, evidence and visits."""
+    snapshot = batch.snapshot
+    lap = stages.started()
+    fixes = judged_fixes(
+        batch.near,
+        pings,
+        counts=admission.counts,
+        stays=stays,
+        fresh=fresh,
+        backfill=batch.backfill,
     )
-    return hits, _verdicts(snapshot, pings, hits)
-
-
-def _candidates(snapshot: Snapshot, pings: Pings, rows: Bools, *, backfill: bool) -> Hits:
-    wanted = np.flatnonzero(rows)
-    some = pings.take(wanted)
-    hits = snapshot.index.candidates(lon=some.lon, lat=some.lat, at_ms=None, accuracy_m=some.accuracy_m)
-    return _live(snapshot, pings, Hits(ping=wanted[hits.ping], fence=hits.fence), backfill=backfill)
-
-
-def _live(snapshot: Snapshot, pings: Pings, hits: Hits, *, backfill: bool) -> Hits:
-    """The pairs whose fence version is live at the fix's instant.
-
-    History may be older than the fences it is loaded for: there the oldest version known of a fence
-    also covers the time before it, unless the fence says itself from when it is valid.
-    """
-    index = snapshot.index
-    at_ms = pings.at_ms[hits.ping]
-    began = index.live_from_ms[hits.fence] <= at_ms
-    if backfill:
-        rows, oldest = np.unique(hits.fence), np.zeros(len(index.versions), bool)
-        for row in rows.tolist():
-            version = index.versions[row]
-            first = index.rows_of(version.fence_id)[0]
-            oldest[row] = row == first and version.fence.valid_from is None
-        began |= oldest[hits.fence]
-    live = began & (at_ms < index.live_until_ms[hits.fence])
-    return Hits(ping=hits.ping[live], fence=hits.fence[live])
-
-
-def _followed(
-    snapshot: Snapshot,
-    pings: Pings,
-    admission: Admission,
-    near: Hits,
-    stays: Mapping[Key, Stay],
-    *,
-    backfill: bool,
-) -> Hits:
-    """Each fix × the fence versions, live at its instant, of the fences its device is or comes in.
-
-    A device that comes in by this batch may leave by it: all its fixes of the batch are judged.
-    """
-    index = snapshot.index
-    keys = {key for key, stay in stays.items() if stay.live.inside}
-    keys.update(zip(pings.device[near.ping].tolist(), index.fence_id[near.fence].tolist(), strict=True))
-    versions: dict[int, list[int]] = {}
-    for device, fence_id in keys:
-        versions.setdefault(device, []).extend(index.rows_of(fence_id))
-    followed = admission.counts & np.isin(pings.device, np.array(list(versions), np.int64))
-    rows = np.flatnonzero(followed)
-    fences = [versions[device] for device in pings.device[rows].tolist()]
-    ping = np.repeat(rows, [len(listed) for listed in fences])
-    fence = np.array([row for listed in fences for row in listed], np.int64)
-    return _live(snapshot, pings, Hits(ping=ping, fence=fence), backfill=backfill)
-
-
-def _verdicts(snapshot: Snapshot, pings: Pings, hits: Hits) -> Judgement:
-    return judge(
-        snapshot.index,
-        lon=pings.lon,
-        lat=pings.lat,
-        accuracy_m=pings.accuracy_m,
-        platform=pings.platform,
-        ping=hits.ping,
-        fence=hits.fence,
-        policy=snapshot.certainty,
+    lap("judge")
+    return advance(
+        stays,
+        fixes,
+        policy=snapshot.presence,
+        rules=snapshot.exit_rules,
+        dwells_s=snapshot.dwells_s,
+        swept_ms=stay_store.swept_ms(conn),
+        load=lambda spans: stay_store.histories(conn, spans),
     )
-
-
-# --- 6, 7 step and fold -----------------------------------------------------------------------------
-
-
-def _groups(
-    snapshot: Snapshot,
-    pings: Pings,
-    admission: Admission,
-    hits: Hits,
-    judged: Judgement,
-    stays: Mapping[Key, Stay],
-    *,
-    backfill: bool,
-) -> list[tuple[Key, list[Fix], list[int]]]:
-    """The judged fixes by (device, fence), in time order, one an instant: the surest one.
-
-    A pair whose device is not inside matters only by its in fixes.
-    """
-    device, fence_id = pings.device[hits.ping], snapshot.index.fence_id[hits.fence]
-    at_ms = pings.at_ms[hits.ping]
-    matters = _matters(device, fence_id, judged, stays)
-    order = np.flatnonzero(matters)
-    # the surest fix of one instant comes last
-    by_time = (judged.p[order], judged.verdict[order], at_ms[order], fence_id[order], device[order])
-    order = order[np.lexsort(by_time)]
-    ping = hits.ping[order]
-    staleness_ms = snapshot.presence.staleness_s * 1000
-    fresh = (pings.now_ms - pings.at_ms <= staleness_ms) & (not backfill)
-    columns = (
-        ping,
-        at_ms[order],
-        judged.verdict[order],
-        judged.p[order],
-        judged.rim_m[order],
-        judged.sigma_m[order],
-        pings.lon[ping],
-        pings.lat[ping],
-        fresh[ping],
-    )
-    keys = zip(device[order].tolist(), fence_id[order].tolist(), strict=True)
-    groups: dict[Key, dict[int, Fix]] = {}
-    rows: dict[Key, set[int]] = {}
-    for key, row, values in zip(
-        keys, hits.fence[order].tolist(), zip(*(c.tolist() for c in columns), strict=True), strict=True
-    ):
-        fix = Fix(*values)
-        groups.setdefault(key, {})[fix.at_ms] = fix
-        rows.setdefault(key, set()).add(row)
-    return [
-        (
-            key,
-            list(by_instant.values()),
-            sorted({dwell_s for row in rows[key] for dwell_s in snapshot.dwells_s(row)}),
-        )
-        for key, by_instant in groups.items()
-    ]
-
-
-def _matters(device: Ints, fence_id: Ints, judged: Judgement, stays: Mapping[Key, Stay]) -> Bools:
-    """Pairs with an in fix in this batch, and those whose device is inside already."""
-    width = int(fence_id.max(initial=0)) + 1
-    code = device * width + fence_id
-    inside = [d * width + f for (d, f), stay in stays.items() if stay.live.inside and f < width]
-    wanted = np.concatenate([code[judged.verdict == Verdict.IN], np.array(inside, np.int64)])
-    return np.isin(code, wanted)
 
 
 def _label_known(admission: Admission, changes: Changes) -> None:
     """A ping whose evidence was there before is a duplicate, whatever memory says."""
-    for row in changes.known:
-        if admission.outcome[row] >= Outcome.LATE:
-            admission.outcome[row] = Outcome.DUPLICATE
-
-
-def _transitions(
-    snapshot: Snapshot, pings: Pings, changes: Changes, recent: RecentFixes
-) -> list[Transition]:
-    gap_ms = snapshot.presence.gap_s * 1000
-    before = _previous(pings, recent, {key[0] for key, _ in changes.events})
-    found = []
-    for (device, fence_id), event in changes.events:
-        fence = _version_at(snapshot, fence_id, event.fix.at_ms)
-        seen = before(device, event.fix.at_ms) if event.kind is Kind.ENTER else None
-        transition = Transition(
-            device=device,
-            fence=fence,
-            fence_id=fence_id,
-            ping=event.fix.ping,
-            kind=event.kind,
-            at_ms=event.at_ms,
-            seen_ms=event.fix.at_ms,
-            arrived_ms=event.arrived_ms,
-            p=event.fix.p,
-            rim_m=event.fix.rim_m,
-            dwell_s=event.dwell_s,
-            initial=event.kind is Kind.ENTER and (seen is None or event.fix.at_ms - seen.at_ms > gap_ms),
-            cause=_cause(snapshot, event, fence, seen),
-        )
-        found.append(transition)
-    return sorted(found, key=lambda t: (t.seen_ms, t.ping))
-
-
-def _cause(snapshot: Snapshot, event: Event, fence: int, seen: SeenFix | None) -> Cause:
-    """A fence drawn or moved over a device that stands there is an edit (product P4).
-
-    It stands there: its fix before the edit, within the gap, lies in the shape that came after it.
-    """
-    if event.kind is not Kind.ENTER or seen is None:
-        return event.cause
-    drawn_ms = int(snapshot.index.live_from_ms[fence])
-    gap_ms = snapshot.presence.gap_s * 1000
-    if not (seen.at_ms <= drawn_ms <= event.fix.at_ms and event.fix.at_ms - seen.at_ms <= gap_ms):
-        return event.cause
-    place = {"lon": np.array([seen.lon]), "lat": np.array([seen.lat])}
-    stood = snapshot.index.hold(**place, ping=np.array([0]), fence=np.array([fence]))
-    return Cause.FENCE_EDIT if bool(stood[0]) else event.cause
-
-
-def _previous(
-    pings: Pings, recent: RecentFixes, devices: set[int]
-) -> Callable[[int, int], SeenFix | None]:
-    """A look-up: the newest fix of a device before an instant, in this batch or remembered."""
-    rows = np.flatnonzero(np.isin(pings.device, np.array(sorted(devices), np.int64)))
-    fixes: dict[int, list[SeenFix]] = {}
-    columns = (pings.device[rows], pings.at_ms[rows], pings.lon[rows], pings.lat[rows])
-    for device, *seen in zip(*(c.tolist() for c in columns), strict=True):
-        fixes.setdefault(device, []).append(SeenFix(*seen))
-
-    def before(device: int, at_ms: int) -> SeenFix | None:
-        remembered = recent.before(device, at_ms)
-        earlier = [fix for fix in fixes.get(device, ()) if fix.at_ms < at_ms]
-        return max([*earlier, remembered] if remembered else earlier, default=None)
-
-    return before
-
-
-def _version_at(snapshot: Snapshot, fence_id: int, at_ms: int) -> int:
-    index = snapshot.index
-    for row in index.rows_of(fence_id):
-        if index.live_from_ms[row] <= at_ms < index.live_until_ms[row]:
-            return row
-    return index.rows_of(fence_id)[-1]
-
-
-# --- 8 decide ---------------------------------------------------------------------------------------
-
-
-def _decide(
-    conn: sa.Connection,
-    snapshot: Snapshot,
-    pings: Pings,
-    transitions: Sequence[Transition],
-    devices: Mapping[str, Device],
-    app_id: int,
-) -> list[Decision]:
-    by_id = {device.id: device for device in devices.values()}
-    people = {
-        t.device: (
-            person_of(device_id=t.device, user_id=by_id[t.device].user_id),
-            by_id[t.device].ad_id,
-        )
-        for t in transitions
-    }
-    now_ms = {t.ping: int(pings.now_ms[t.ping]) for t in transitions}
-    asked = list(candidates(snapshot, transitions, people, now_ms, app_id=app_id))
-    if not asked:
-        return []
-    oldest_ms = min(candidate.transition.at_ms for candidate in asked)
-    made = decision_store.made_before(conn, [c.transition.device for c in asked], oldest_ms)
-    fresh = [c for c in asked if decision_store.key_of(c) not in made]
-    taken = decision_store.slots_taken(conn, filter(None, map(slot_of, fresh)))
-    return decide(snapshot, fresh, taken)
-
-
-def _save_decisions(
-    conn: sa.Connection, snapshot: Snapshot, made: Sequence[Decision], app_id: int
-) -> None:
-    if not made:
-        return
-    versions = snapshot.index.versions
-    rows = {decision.candidate.transition.fence for decision in made}
-    decision_store.save(
-        conn,
-        made,
-        app_id=app_id,
-        fence_versions={row: versions[row].version for row in rows},
-        snapshot_version=snapshot.version,
-    )
-
-
-def _messages(
-    conn: sa.Connection, pings: Pings, admission: Admission, made: Sequence[Decision]
-) -> list[dict[str, Any]]:
-    again = admission.outcome == Outcome.DUPLICATE
-    columns = (pings.device[again], pings.at_ms[again], pings.now_ms[again])
-    triggers = {
-        (device, at_ms): now_ms
-        for device, at_ms, now_ms in zip(*(c.tolist() for c in columns), strict=True)
-    }
-    triggers |= {
-        (d.candidate.transition.device, d.candidate.transition.at_ms): d.candidate.now_ms
-        for d in made
-        if d.reason in SENDS
-    }
-    return decision_store.inbox_of(conn, triggers) if triggers else []
+    rows = changes.known[admission.outcome[changes.known] >= Outcome.LATE]
+    admission.outcome[rows] = Outcome.DUPLICATE

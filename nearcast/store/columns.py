@@ -64,21 +64,40 @@ def delete_columns(conn: sa.Connection, table: sa.Table, columns: Columns) -> No
 
 
 def select_rows(
-    conn: sa.Connection, statement: str, values: Sequence[int] | NDArray[np.int64]
+    conn: sa.Connection, statement: str, *listed: Sequence[int] | NDArray[np.int64]
 ) -> list[tuple[Any, ...]]:
-    """The rows of a query with one bound list of integers, as the driver gives them.
+    """The rows of a query with bound lists of integers, as the driver gives them.
 
     Args:
-        statement: names the list by `:listed`, to be used as `… in (select value from :listed)`.
+        statement: names the lists by `:listed`, a table with the columns `k0`, `k1` …
+        listed: its columns, all of one length.
     """
     if conn.dialect.name == "postgresql":
-        text = statement.replace(":listed", "unnest(%b) listed(value)")
+        names = [f"k{n}" for n in range(len(listed))]
+        arrays = ", ".join("%b::int8[]" for _ in names)
+        text = statement.replace(":listed", f"unnest({arrays}) listed({', '.join(names)})")
         with _driver(conn, text) as driver, driver.cursor(binary=True) as cursor:
-            return list(cursor.execute(text, [_array(np.asarray(values), "int8")]).fetchall())
-    text = statement.replace(":listed", "json_each(?)")
-    listed = "[" + ",".join(map(str, np.asarray(values).tolist())) + "]"
+            return list(
+                cursor.execute(text, [_array(np.asarray(c), "int8") for c in listed]).fetchall()
+            )
+    text, bound = _json_listed(statement, listed)
     with _driver(conn, text) as driver:
-        return list(driver.execute(text, (listed,)).fetchall())
+        return list(driver.execute(text, (bound,)).fetchall())
+
+
+def _json_listed(
+    statement: str, listed: Sequence[Sequence[int] | NDArray[np.int64]]
+) -> tuple[str, str]:
+    """SQLite's statement and the one text bound to it."""
+    if len(listed) == 1:
+        table = "(select value k0 from json_each(?))"
+        bound = ",".join(map(str, np.asarray(listed[0]).tolist()))
+    else:
+        names = ", ".join(f"value ->> {n} k{n}" for n in range(len(listed)))
+        table = f"(select {names} from json_each(?))"
+        rows = zip(*(np.asarray(column).tolist() for column in listed), strict=True)
+        bound = ",".join(f"[{','.join(map(str, row))}]" for row in rows)
+    return statement.replace(":listed", table), f"[{bound}]"
 
 
 def _write(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -105,21 +105,36 @@ def _sqlite_engine(url: str) -> sa.Engine:
     return engine.execution_options(nearcast_writer=threading.Lock())
 
 
-def in_transaction(engine: sa.Engine, verb: Callable[[sa.Connection], T]) -> T:
+def in_transaction(
+    engine: sa.Engine, verb: Callable[[sa.Connection], T], *, held: sa.Connection | None = None
+) -> T:
     """Run a verb in one transaction; take it again when another one won the race.
 
     The verb must be pure up to commit: it may run several times, its effect happens once.
+
+    Args:
+        held: a connection that the caller keeps for this; else one of the pool.
     """
     writer = engine.get_execution_options().get("nearcast_writer", nullcontext())
     for attempt in range(ATTEMPTS):
         try:
-            with writer, engine.begin() as conn:
+            with writer, _begun(engine, held) as conn:
                 return verb(conn)
         except (Conflict, sa.exc.OperationalError, sa.exc.IntegrityError) as error:
             if attempt == ATTEMPTS - 1 or not _may_retry(error):
                 raise
             time.sleep(0.002 * (attempt + 1))
     raise Conflict  # not reached: the last attempt returns or raises
+
+
+@contextmanager
+def _begun(engine: sa.Engine, held: sa.Connection | None) -> Iterator[sa.Connection]:
+    if held is None:
+        with engine.begin() as conn:
+            yield conn
+    else:
+        with held.begin():
+            yield held
 
 
 def reading(engine: sa.Engine, verb: Callable[[sa.Connection], T]) -> T:

@@ -1,145 +1,170 @@
-"""Stays, evidence chunks and visits: what is kept of each device at each fence (notes/spine.md §3)."""
+"""Stays, evidence chunks and visits as columns (notes/spine.md §3).
+
+PostgreSQL gives the stays of a batch's devices under row locks. SQLite has one writer at a time, so a
+process keeps what it has read or written for as long as nobody else writes stays: `meta` names who did
+last.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from geo.matching.presence import Live, Run
-from geo.matching.stays import Changes, History, Key, Stay, unpack
-from geo.matching.visits import Visit, instants, join
-from nearcast.store.engine import Conflict, among, delete_keys, insert_new, locked, upsert
-from nearcast.store.tables import evidence_chunk, presence, visit
+from geo.matching.stay_columns import (
+    Changes,
+    ChunkKeys,
+    Chunks,
+    History,
+    Key,
+    Span,
+    Stays,
+    VisitKeys,
+    Visits,
+)
+from geo.matching.visits import Visit
+from nearcast.store.columns import (
+    Column,
+    delete_columns,
+    insert_columns,
+    select_rows,
+    update_columns,
+    upsert_columns,
+)
+from nearcast.store.engine import Conflict, upsert
+from nearcast.store.kept_stays import KeptStays
+from nearcast.store.tables import evidence_chunk, meta, presence, visit
+
+#: who wrote stays last; a process that finds another name there forgets what it kept
+WRITER = "presence_writer"
+#: the newest cut of a sweep: evidence of older stays stands in chunks alone
+SWEPT = "swept_ms"
+#: stays kept in memory, some 700 bytes each; beyond it all are forgotten and read again as they come
+MAX_KEPT = 1_000_000
+
+_NAMES = {"device": "device_id"}  # a column's name in the database where it is another one
+_STAY = ", ".join(_NAMES.get(f.name, f.name) for f in fields(Stays))
+_READ = f"select {_STAY} from presence where device_id in (select k0 from :listed)"
+_LOCKED = f"{_READ} order by device_id, fence_id for update"
+_AROUND = """
+select device_id, fence_id, {what} from :listed cross join {table}
+where device_id = k0 and fence_id = k1 and {first} <= k3 and {last} >= k2
+"""
+_VISITS = _AROUND.format(
+    what="arrived_ms, left_ms, fixes, p_sum, told_ms", table="visit", first="arrived_ms", last="left_ms"
+)
+_CHUNKS = _AROUND.format(what="first_ms, evidence", table="evidence_chunk", first="first_ms", last="last_ms")
+_Rows = Stays | Visits | VisitKeys | Chunks | ChunkKeys
 
 
-def of_devices(
-    conn: sa.Connection, device_ids: Sequence[int], fence_ids: Sequence[int]
-) -> dict[Key, Stay]:
-    """The stays of these devices that are inside, and those at these fences.
+class StayBook:
+    """The stays of devices as a transaction sees them, and what it writes of them.
 
-    They are locked in id order until the transaction ends.
+    On SQLite one book serves one process: call it under its writer's lock only.
     """
-    if not device_ids:
-        return {}
-    query = (
-        sa.select(presence)
-        .where(
-            among(conn, presence.c.device_id, device_ids),
-            presence.c.inside | among(conn, presence.c.fence_id, fence_ids),
-        )
-        .order_by(presence.c.device_id, presence.c.fence_id)
-    )
-    rows = conn.execute(locked(conn, query)).mappings()
-    return {(row["device_id"], row["fence_id"]): _stay(row) for row in rows}
+
+    def __init__(self) -> None:
+        self._name = secrets.token_hex(8)
+        self._kept = KeptStays()
+
+    def of_devices(self, conn: sa.Connection, devices: np.ndarray[tuple[int], Any]) -> Stays:
+        """All stays of these devices, by (device, fence), which nobody else changes till the end.
+
+        Args:
+            devices: serials, ascending and unique.
+        """
+        if conn.dialect.name == "postgresql":
+            return Stays.from_rows(select_rows(conn, _LOCKED, devices))
+        if writer(conn) != self._name:
+            self.forget()
+            wrote(conn, self._name)
+        elif len(self._kept) > MAX_KEPT:
+            self.forget()
+        missing = self._kept.missing(devices)
+        if len(missing):
+            self._kept.add(Stays.from_rows(select_rows(conn, _READ, missing)))
+            self._kept.know(missing)
+        return self._kept.of_devices(devices)
+
+    def save(self, conn: sa.Connection, changes: Changes) -> None:
+        """Write what a batch changed, as a few statements over many rows.
+
+        Raises:
+            Conflict: another process has opened one of the new stays in the meantime.
+        """
+        save(conn, changes)
+        if conn.dialect.name == "sqlite":
+            self._kept.add(changes.opened)
+            self._kept.move(changes.moved)
+
+    def forget(self) -> None:
+        """Keep nothing: after a transaction that was rolled back, what it wrote never was."""
+        self._kept = KeptStays()
 
 
-def histories(conn: sa.Connection, keys: Sequence[Key]) -> dict[Key, History]:
-    """What an amendment must see of each pair: its chunks and the visits written so far."""
-    devices = sorted({device for device, _ in keys})
-    chunks: dict[Key, list[bytes]] = {key: [] for key in keys}
-    for row in conn.execute(_chunks().where(among(conn, evidence_chunk.c.device_id, devices))):
-        chunks.get((row.device_id, row.fence_id), []).append(row.evidence)
-    visits: dict[Key, list[Visit]] = {key: [] for key in keys}
-    for row in conn.execute(sa.select(visit).where(among(conn, visit.c.device_id, devices))):
-        found = Visit(arrived_ms=row.arrived_ms, left_ms=row.left_ms, fixes=row.fixes, p_sum=row.p_sum)
-        visits.get((row.device_id, row.fence_id), []).append(found)
-    return {key: _history(chunks[key], visits[key]) for key in keys}
-
-
-def save(conn: sa.Connection, changes: Changes, *, before: Mapping[Key, Stay]) -> None:
-    """Write what a batch changed, as a few statements over many rows.
+def save(conn: sa.Connection, changes: Changes) -> None:
+    """Write changes; a caller other than a `StayBook` says so with `wrote`.
 
     Raises:
-        Conflict: another process has opened one of the new stays in the meantime.
+        Conflict: another process has opened one of the new stays or visits in the meantime.
     """
-    rows = {key: _stay_row(key, stay) for key, stay in sorted(changes.stays.items())}
-    opened = [row for key, row in rows.items() if key not in before]
-    if insert_new(conn, presence, opened) != len(opened):
-        raise Conflict
-    upsert(conn, presence, [row for key, row in rows.items() if key in before])
-    delete_keys(conn, evidence_chunk, [_chunk_key(*gone) for gone in changes.chunks_gone])
-    upsert(conn, evidence_chunk, [_chunk_row(*chunk) for chunk in changes.chunks])
-    delete_keys(conn, visit, [_visit_key(*gone) for gone in changes.visits_gone])
-    upsert(conn, visit, [_visit_row(k, v) for k, found in changes.visits.items() for v in found])
+    for table, gone in (
+        (presence, changes.gone),
+        (visit, changes.visits_gone),
+        (evidence_chunk, changes.chunks_gone),
+    ):
+        if len(gone):
+            keys = {column.name for column in table.primary_key}
+            delete_columns(conn, table, {n: c for n, c in _columns(gone).items() if n in keys})
+    for table, new in ((presence, changes.opened), (visit, changes.visits_new)):
+        if len(new) and insert_columns(conn, table, _columns(new)) != len(new):
+            raise Conflict
+    for table, changed in ((presence, changes.moved), (visit, changes.visits_over)):
+        if len(changed):
+            update_columns(conn, table, _columns(changed))
+    if len(changes.chunks):
+        upsert_columns(conn, evidence_chunk, _columns(changes.chunks))
 
 
-def _chunks() -> sa.Select[Any]:
-    return sa.select(evidence_chunk).order_by(evidence_chunk.c.first_ms)
-
-
-def _history(chunks: list[bytes], visits: list[Visit]) -> History:
-    parts = [unpack(chunk) for chunk in chunks]
-    return History(
-        chunk_firsts_ms=[int(instants(part)[0]) for part in parts],
-        evidence=join(np.empty(0, np.int64), *parts),
-        visits=visits,
-    )
-
-
-def _stay(row: sa.RowMapping) -> Stay:
-    run = Run(
-        first_ms=row["out_first_ms"],
-        last_ms=row["out_last_ms"],
-        fixes=row["out_fixes"],
-        far=row["out_far"],
-        lon=row["out_lon"],
-        lat=row["out_lat"],
-    )
-    live = Live(
-        inside=row["inside"],
-        arrived_ms=row["arrived_ms"],
-        left_ms=row["left_ms"],
-        told_ms=row["told_ms"],
-        run=run,
-    )
-    return Stay(
-        live=live,
-        fixes=row["fixes"],
-        p_sum=row["p_sum"],
-        evidence=bytes(row["evidence"]),
-    )
-
-
-def _stay_row(key: Key, stay: Stay) -> dict[str, object]:
-    live, run = stay.live, stay.live.run
+def histories(conn: sa.Connection, spans: Sequence[Span]) -> Mapping[Key, History]:
+    """What amendments must see: the visits and the chunks that touch the spans."""
+    devices, fences = ([span.key[n] for span in spans] for n in (0, 1))
+    around = [span.first_ms for span in spans], [span.last_ms for span in spans]
+    visits: dict[Key, dict[int, Visit]] = {span.key: {} for span in spans}
+    for device, fence, *values in select_rows(conn, _VISITS, devices, fences, *around):
+        names = ("arrived_ms", "left_ms", "fixes", "p_sum", "told_ms")
+        visits[device, fence][values[0]] = Visit(**dict(zip(names, values, strict=True)))
+    chunks: dict[Key, dict[int, bytes]] = {span.key: {} for span in spans}
+    for device, fence, first_ms, packed in select_rows(conn, _CHUNKS, devices, fences, *around):
+        chunks[device, fence][first_ms] = bytes(packed)
     return {
-        "device_id": key[0],
-        "fence_id": key[1],
-        "inside": live.inside,
-        "told_ms": live.told_ms,
-        "arrived_ms": live.arrived_ms,
-        "left_ms": live.left_ms,
-        "fixes": stay.fixes,
-        "p_sum": stay.p_sum,
-        "out_first_ms": run.first_ms,
-        "out_last_ms": run.last_ms,
-        "out_fixes": run.fixes,
-        "out_far": run.far,
-        "out_lon": run.lon,
-        "out_lat": run.lat,
-        "evidence": stay.evidence,
+        key: History(visits=list(visits[key].values()), chunks=list(chunks[key].values()))
+        for key in visits
     }
 
 
-def _chunk_key(key: Key, first_ms: int) -> dict[str, object]:
-    return {"device_id": key[0], "fence_id": key[1], "first_ms": first_ms}
+def swept_ms(conn: sa.Connection) -> int:
+    """The newest cut of a sweep, 0 before the first.
+
+    PostgreSQL: to be read after the stays, so that a sweep that removed one of them is seen.
+    """
+    found = conn.execute(sa.select(meta.c.value).where(meta.c.key == SWEPT)).scalar()
+    return int(found or 0)
 
 
-def _chunk_row(key: Key, packed: bytes) -> dict[str, object]:
-    first_ms = int(instants(unpack(packed[:8]))[0])
-    return _chunk_key(key, first_ms) | {"evidence": packed}
+def writer(conn: sa.Connection) -> str | None:
+    """Who wrote stays last."""
+    return conn.execute(sa.select(meta.c.value).where(meta.c.key == WRITER)).scalar()
 
 
-def _visit_key(key: Key, arrived_ms: int) -> dict[str, object]:
-    return {"device_id": key[0], "fence_id": key[1], "arrived_ms": arrived_ms}
+def wrote(conn: sa.Connection, name: str | None = None) -> None:
+    """Say that stays are written in this transaction, by a book or (no name) by somebody else."""
+    upsert(conn, meta, [{"key": WRITER, "value": name or secrets.token_hex(8)}])
 
 
-def _visit_row(key: Key, found: Visit) -> dict[str, object]:
-    return _visit_key(key, found.arrived_ms) | {
-        "left_ms": found.left_ms,
-        "fixes": found.fixes,
-        "p_sum": found.p_sum,
-    }
+def _columns(table: _Rows) -> dict[str, Column]:
+    return {_NAMES.get(f.name, f.name): getattr(table, f.name) for f in fields(table)}

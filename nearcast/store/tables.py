@@ -318,6 +318,7 @@ presence = sa.Table(
     sa.Column("fence_id", Serial, nullable=False),
     sa.Column("inside", sa.Boolean, nullable=False),
     sa.Column("told_ms", Ms, nullable=False),  # longest dwell told, -1: enter still to come
+    sa.Column("presumed_ms", Ms, nullable=False),  # longest dwell presumed, -1: none
     sa.Column("arrived_ms", Ms, nullable=False),  # the newest visit …
     sa.Column("left_ms", Ms, nullable=False),
     sa.Column("fixes", sa.Integer, nullable=False),
@@ -340,6 +341,7 @@ evidence_chunk = sa.Table(
     sa.Column("device_id", Serial, nullable=False),
     sa.Column("fence_id", Serial, nullable=False),
     sa.Column("first_ms", Ms, nullable=False),
+    sa.Column("last_ms", Ms, nullable=False),
     sa.Column("evidence", Body, nullable=False),
     sa.PrimaryKeyConstraint("device_id", "fence_id", "first_ms"),
     sqlite_with_rowid=False,
@@ -355,6 +357,8 @@ visit = sa.Table(
     sa.Column("left_ms", Ms, nullable=False),
     sa.Column("fixes", sa.Integer, nullable=False),
     sa.Column("p_sum", sa.Integer, nullable=False),
+    # the longest dwell told of it, -1: its enter was never told
+    sa.Column("told_ms", Ms, nullable=False),
     sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms"),
     sa.Index("ix_visit_at_fence", "fence_id", "arrived_ms"),  # visits after exposure, GET /v1/visits
     sqlite_with_rowid=False,

@@ -191,7 +191,7 @@ def test_a_duplicate_answers_with_the_first_ones_messages_until_they_expire(worl
     first = world.post([ping(0)])
     again = world.post([ping(0)])
     assert outcomes(again) == ["duplicate"]
-    assert [m["id"] for m in again.messages] == [m["id"] for m in first.messages] != []
+    assert [m["id"] for _, m in again.messages] == [m["id"] for _, m in first.messages] != []
     assert (again.transitions, again.decisions) == ([], [])
     world.post([ping(31, OUTSIDE, who="other")])
     assert world.post([ping(0)]).messages == []

@@ -40,7 +40,7 @@ def test_every_type_comes_back_as_it_went(engine: sa.Engine) -> None:
         engine,
         lambda conn: select_rows(
             conn,
-            f"{_SELECT} where device_id in (select value from :listed) order by device_id",
+            f"{_SELECT} where device_id in (select k0 from :listed) order by device_id",
             np.arange(n),
         ),
     )
@@ -79,7 +79,7 @@ def test_an_update_changes_only_what_it_names(engine: sa.Engine) -> None:
 def test_upsert_and_delete_go_by_the_key(engine: sa.Engine) -> None:
     keys = {"device_id": np.array([1, 1, 2]), "fence_id": np.array([5, 6, 5])}
     ends = {"arrived_ms": np.array([10, 10, 10]), "left_ms": np.array([11, 12, 13])}
-    rest = {"fixes": np.array([1, 1, 1]), "p_sum": np.array([255, 254, 253])}
+    rest = {"fixes": np.array([1, 1, 1]), "p_sum": np.array([255, 254, 253]), "told_ms": np.zeros(3, np.int64)}
 
     def verb(conn: sa.Connection) -> None:
         upsert_columns(conn, visit, keys | ends | rest)
@@ -102,7 +102,7 @@ def test_texts_may_be_missing_and_of_any_script(engine: sa.Engine) -> None:
         table.append_column(sa.Column("name", sa.Text))
         insert_columns(conn, table, {"id": [1, 2, 3], "name": ["강남", None, "a'\"\\{},"]})
         found = select_rows(
-            conn, "select id, name from t where id in (select value from :listed) order by id", [1, 2, 3]
+            conn, "select id, name from t where id in (select k0 from :listed) order by id", [1, 2, 3]
         )
         conn.exec_driver_sql("drop table t")
         return found
@@ -119,3 +119,18 @@ def test_a_fault_of_the_driver_comes_as_the_engines(engine: sa.Engine) -> None:
     rows = {"campaign_id": [404], "person": ["d:1"], "window": ["period"], "taken_ms": [0]}
     with engine.connect() as conn, conn.begin(), pytest.raises(sa.exc.IntegrityError):
         insert_columns(conn, send_slot, rows)  # no such campaign
+
+
+def test_several_lists_are_one_table(engine: sa.Engine) -> None:
+    def verb(conn: sa.Connection) -> list[tuple[object, ...]]:
+        insert_columns(conn, presence, _stays(5))
+        return select_rows(
+            conn,
+            "select device_id, k2 from :listed cross join presence "
+            "where device_id = k0 and fence_id = k1 order by device_id",
+            np.array([1, 2, 3]),
+            [8, 8, 10],
+            [-1, -2, -(2**62)],
+        )
+
+    assert in_transaction(engine, verb) == [(1, -1), (3, -(2**62))]

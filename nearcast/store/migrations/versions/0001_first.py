@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("device_id", Serial, nullable=False),
         sa.Column("fence_id", Serial, nullable=False),
         sa.Column("first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("last_ms", sa.BigInteger(), nullable=False),
         sa.Column("evidence", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint(
             "device_id", "fence_id", "first_ms", name=op.f("pk_evidence_chunk")
@@ -47,6 +48,7 @@ def upgrade() -> None:
         sa.Column("fence_id", Serial, nullable=False),
         sa.Column("inside", sa.Boolean(), nullable=False),
         sa.Column("told_ms", sa.BigInteger(), nullable=False),
+        sa.Column("presumed_ms", sa.BigInteger(), nullable=False),
         sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
         sa.Column("left_ms", sa.BigInteger(), nullable=False),
         sa.Column("fixes", sa.Integer(), nullable=False),
@@ -69,6 +71,7 @@ def upgrade() -> None:
         sa.Column("left_ms", sa.BigInteger(), nullable=False),
         sa.Column("fixes", sa.Integer(), nullable=False),
         sa.Column("p_sum", sa.Integer(), nullable=False),
+        sa.Column("told_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms", name=op.f("pk_visit")),
         sqlite_with_rowid=False,
     )

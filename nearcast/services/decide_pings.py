@@ -1,0 +1,77 @@
+"""Step 8 of a ping's way: transitions × campaigns that listen → decisions, and the messages to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from campaigns.deciding.gates import SENDS, Decision, candidates, decide, slot_of
+from campaigns.deciding.snapshot import Snapshot
+from campaigns.people.identity import person_of
+from geo.matching.pings import Admission, Outcome, Pings
+from geo.matching.presence import Transition
+from nearcast.services.device_book import Settled
+from nearcast.store import decisions as decision_store
+
+
+def decided(
+    conn: sa.Connection,
+    snapshot: Snapshot,
+    pings: Pings,
+    transitions: Sequence[Transition],
+    settled: Settled,
+    *,
+    app_id: int,
+) -> list[Decision]:
+    """Decide about every transition and write what was decided.
+
+    Who a device is, is what is known as of the ping that shows the transition (product W0).
+    """
+    heard = [t for t in transitions if t.fence_id in snapshot.listeners]
+    if not heard:
+        return []
+    who = settled.who_at([t.ping for t in heard])
+    people = {
+        t.ping: (person_of(device_id=t.device, user_id=user_id), ad_id)
+        for t, (user_id, ad_id) in zip(heard, who, strict=True)
+    }
+    now_ms = {t.ping: int(pings.now_ms[t.ping]) for t in heard}
+    asked = list(candidates(snapshot, heard, people, now_ms, app_id=app_id))
+    if not asked:
+        return []
+    oldest_ms = min(candidate.transition.at_ms for candidate in asked)
+    before = decision_store.made_before(conn, [c.transition.device for c in asked], oldest_ms)
+    fresh = [c for c in asked if decision_store.key_of(c) not in before]
+    taken = decision_store.slots_taken(conn, filter(None, map(slot_of, fresh)))
+    made = decide(snapshot, fresh, taken)
+    versions = snapshot.index.versions
+    decision_store.save(
+        conn,
+        made,
+        app_id=app_id,
+        fence_versions={t.fence: versions[t.fence].version for t in heard},
+        snapshot_version=snapshot.version,
+    )
+    return made
+
+
+def inbox(
+    conn: sa.Connection, pings: Pings, admission: Admission, made: Sequence[Decision]
+) -> list[tuple[int, Mapping[str, Any]]]:
+    """The inbox messages of a batch's answer, each with the ping that it answers."""
+    again = (admission.outcome == Outcome.DUPLICATE).nonzero()[0]
+    columns = (pings.device[again], pings.at_ms[again], pings.now_ms[again], again)
+    triggers = {
+        (device, at_ms): (now_ms, row)
+        for device, at_ms, now_ms, row in zip(*(c.tolist() for c in columns), strict=True)
+    }
+    for found in made:
+        if found.reason in SENDS:
+            transition = found.candidate.transition
+            triggers[transition.device, transition.at_ms] = found.candidate.now_ms, transition.ping
+    if not triggers:
+        return []
+    listed = decision_store.inbox_of(conn, {key: now_ms for key, (now_ms, _) in triggers.items()})
+    return [(triggers[row["device_id"], row["trigger_ms"]][1], row) for row in listed]
