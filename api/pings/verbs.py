@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 
 from api.auth import Principal
 from api.pings.arrow_bodies import ARROW
@@ -19,12 +18,12 @@ from api.pings.sent import SentPings
 from api.wiring import House
 from campaigns.deciding.snapshot import Snapshot
 from geo.matching.pings import Ints, Outcome, PingReason
-from nearcast import failpoints
+from nearcast import failpoints, stages
+from nearcast.services.intake import AppPings
 from nearcast.services.manage_workspace import Scope
 from nearcast.services.raw_pings import RawPings
 from nearcast.services.read_inbox import message_json
-from nearcast.services.take_pings import Receipt, take_pings
-from nearcast.store.engine import in_transaction
+from nearcast.services.take_pings import Receipt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +98,19 @@ def _take_sent(call: Call, read: Callable[[int], SentPings]) -> Reply:
     if backfill:
         who.require(Scope.MANAGE)
     now_ms = home.clock.now_ms()
+    lap = stages.started()
     sent = read(now_ms)
+    lap("decode")
     snapshot = home.snapshots.current(who.workspace_id, now_ms=now_ms)
     apps = home.apps.of(who.workspace_id, version=snapshot.version)
+    lap("snapshot")
     batches = list(_by_app(sent, who, apps, home))
+    lap("columns")
     receipts = _take(home, who, batches, snapshot, backfill=backfill)
     counts_only = call.query.get("detail") == "counts"
-    answer = _receipt(home, sent, batches, receipts, snapshot, counts_only=counts_only)
+    lap("take")
+    answer = _receipt(home, sent, batches, receipts, counts_only=counts_only)
+    lap("answer")
     failpoints.hit("ingest.before_answer")
     return Reply(body=answer)
 
@@ -147,29 +152,18 @@ def _take(
     backfill: bool,
 ) -> list[Receipt]:
     """All apps of a request in one transaction: a batch is applied whole or not at all."""
-
-    def verb(conn: sa.Connection) -> list[Receipt]:
-        recent = home.recent.catch_up(conn)
-        return [
-            take_pings(
-                conn,
-                batch.raw,
+    return home.intake.take(
+        [
+            AppPings(
                 app_id=batch.app_id,
+                raw=batch.raw,
                 snapshot=snapshot,
-                recent=recent,
                 key_holds_consent=who.holds_location_consent,
                 backfill=backfill,
             )
             for batch in batches
         ]
-
-    receipts = in_transaction(home.engine, verb)
-    failpoints.hit("ingest.after_commit")
-    for batch, receipt in zip(batches, receipts, strict=True):
-        taken = batch.raw.at_ms[receipt.admission.counts]
-        if len(taken):
-            home.clock.saw(int(taken.max()))
-    return receipts
+    )
 
 
 def _receipt(
@@ -177,7 +171,6 @@ def _receipt(
     sent: SentPings,
     batches: Sequence[_AppBatch],
     receipts: Sequence[Receipt],
-    snapshot: Snapshot,
     *,
     counts_only: bool,
 ) -> bytes:
@@ -191,12 +184,12 @@ def _receipt(
         reasons |= {rows[place]: why for place, why in receipt.admission.reason.items()}
         if not counts_only:
             transitions += [
-                transition_out(found, snapshot, index=_index(sent, rows[found.ping]))
+                transition_out(found, receipt.snapshot, index=_index(sent, rows[found.ping]))
                 for found in receipt.transitions
             ]
             messages += [
                 message_json(row, link_secret=home.link_secret, public_url=home.public_url)
-                for row in receipt.messages
+                for _, row in receipt.messages
             ]
     outcomes = outcomes_json(
         codes,

@@ -35,6 +35,7 @@ def _transition(snapshot: Snapshot, event: ToldEvent, looked: Looked) -> Transit
         dwell_s=event.dwell_s,
         initial=event.kind is Kind.ENTER and bool(looked.initial[event.ping]),
         cause=_cause(snapshot, event, looked),
+        again=event.again,
     )
 
 

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from campaigns.campaign.campaign import Channel
 from campaigns.deciding.gates import SENDS, Candidate, Decision, Slot
-from nearcast.store.engine import Conflict, among, insert_new
+from nearcast.store.bulk import take_serials
+from nearcast.store.columns import insert_columns, select_rows
+from nearcast.store.engine import Conflict, among
 from nearcast.store.tables import decision, delivery, send_slot
 
 EXPIRES_AFTER_MS = 30 * 60_000  # product M9: a location trigger's message lives 30 min
@@ -34,17 +36,14 @@ def made_before(conn: sa.Connection, device_ids: Iterable[int], since_ms: int) -
     wanted = sorted(set(device_ids))
     if not wanted:
         return set()
-    columns = (
-        decision.c.campaign_id,
-        decision.c.device_id,
-        decision.c.fence_id,
-        decision.c.kind,
-        decision.c.trigger_ms,
-    )
-    query = sa.select(*columns).where(
-        among(conn, decision.c.device_id, wanted), decision.c.trigger_ms >= since_ms
-    )
-    return {(row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(query)}
+    rows = select_rows(conn, _MADE, wanted, [since_ms] * len(wanted))
+    return {(row[0], row[1], row[2], row[3], row[4]) for row in rows}
+
+
+_MADE = """
+select campaign_id, device_id, fence_id, kind, trigger_ms from :listed cross join decision
+where device_id = k0 and trigger_ms >= k1
+"""
 
 
 def any_of(conn: sa.Connection, campaign_id: int) -> bool:
@@ -85,7 +84,7 @@ def save(
     """
     slots = [_slot_row(found) for found in decisions if found.window is not None]
     slots.sort(key=lambda row: (row["campaign_id"], row["person"], row["window"]))
-    if insert_new(conn, send_slot, slots) != len(slots):
+    if _insert(conn, send_slot, slots) != len(slots):
         raise Conflict
     rows = [
         _row(found)
@@ -95,8 +94,16 @@ def save(
         }
         for found in decisions
     ]
-    insert_new(conn, decision, rows)
-    insert_new(conn, delivery, [_delivery(f, app_id) for f in decisions if f.reason in SENDS])
+    _insert(conn, decision, rows)
+    sent = [_delivery(found, app_id) for found in decisions if found.reason in SENDS]
+    ids = take_serials(conn, delivery, len(sent))
+    _insert(conn, delivery, [row | {"id": id_} for row, id_ in zip(sent, ids, strict=True)])
+
+
+def _insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    if not rows:
+        return 0
+    return insert_columns(conn, table, {name: [row[name] for row in rows] for name in rows[0]})
 
 
 def inbox_of(conn: sa.Connection, triggers: Mapping[tuple[int, int], int]) -> list[dict[str, Any]]:
