@@ -182,6 +182,12 @@ def _is_test_id(snapshot: Snapshot, candidate: Candidate) -> bool:
     return candidate.now_ms < known.get(candidate.ad_id, 0)
 
 
+def _suspect(_: Snapshot, candidate: Candidate) -> _Closed | None:
+    if not candidate.transition.suspect:
+        return None
+    return _Closed(Reason.SUSPECT_FIX, "a fix that cannot be true", "one that can")
+
+
 def _confidence(_: Snapshot, candidate: Candidate) -> _Closed | None:
     p, least = candidate.transition.p, candidate.campaign.least_p
     return _Closed(Reason.LOW_CONFIDENCE, f"{p:.3f}", f"{least:.3f}") if p < least else None
@@ -226,4 +232,4 @@ def _instant(candidate: Candidate) -> datetime:
     return datetime.fromtimestamp(candidate.transition.at_ms / 1000, UTC)
 
 
-_GATES = (_confidence, _crossing, _opening_hours, _hours, _audience)
+_GATES = (_suspect, _confidence, _crossing, _opening_hours, _hours, _audience)

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from campaigns.campaign.campaign import Campaign
 from campaigns.messages.events import Subscription
 from geo.fences.fence import PresenceRules
 from geo.matching.certainty import CertaintyPolicy, CertaintyRules
+from geo.matching.crossings import Crossings
 from geo.matching.index import FenceIndex
 from geo.matching.presence import ExitRules, Kind, PresencePolicy
 
@@ -39,7 +42,17 @@ class Snapshot:
     @cached_property
     def exit_rules(self) -> ExitRules:
         """When out fixes become an exit, by fence row."""
-        return ExitRules.same(self.presence, len(self.index.versions))
+        rules = ExitRules.same(self.presence, len(self.index.versions))
+        for row, own in self.own_rules.items():
+            rules.overrule(row, own)
+        return rules
+
+    @cached_property
+    def crossings(self) -> Crossings:
+        """The fences whose campaigns ask for inferred crossings (product P7)."""
+        asked = np.array(sorted(self.crossing_fences), np.int64)
+        _, rows = self.index.rows_of_fences(asked)
+        return Crossings.build(self.index, rows)
 
     def dwells_s(self, fence_row: int) -> Sequence[int]:
         """The dwell thresholds somebody listens to at this fence version, in seconds."""

@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from geo.fences.fence import PresenceRules
+from geo.matching.tables import Bools, Floats, Ints
 
 
 class Kind(StrEnum):
@@ -76,10 +78,10 @@ class ExitRules:
     Attributes: as in `PresencePolicy`, spans in ms.
     """
 
-    fixes: NDArray[np.int64]
-    span_ms: NDArray[np.int64]
-    far_sigma: NDArray[np.float64]
-    far_m: NDArray[np.float64]
+    fixes: Ints
+    span_ms: Ints
+    far_sigma: Floats
+    far_m: Floats
 
     @classmethod
     def same(cls, policy: PresencePolicy, rows: int) -> ExitRules:
@@ -91,7 +93,7 @@ class ExitRules:
             far_m=np.full(rows, policy.far_m, np.float64),
         )
 
-    def take(self, rows: NDArray[np.int64]) -> ExitRules:
+    def take(self, rows: Ints) -> ExitRules:
         """The rules of these fence rows, in that order."""
         return ExitRules(
             fixes=self.fixes[rows],
@@ -99,6 +101,17 @@ class ExitRules:
             far_sigma=self.far_sigma[rows],
             far_m=self.far_m[rows],
         )
+
+    def overrule(self, fence: int, own: PresenceRules) -> None:
+        """Put what a fence version decides itself in place of the workspace's rules, in this table."""
+        if own.exit_fixes is not None:
+            self.fixes[fence] = own.exit_fixes
+        if own.exit_span_s is not None:
+            self.span_ms[fence] = own.exit_span_s * 1000
+        if own.far_sigma is not None:
+            self.far_sigma[fence] = own.far_sigma
+        if own.far_m is not None:
+            self.far_m[fence] = own.far_m
 
     def policy_at(self, fence: int, policy: PresencePolicy) -> PresencePolicy:
         """The policy with this fence row's own rules in place of the workspace's."""
@@ -182,6 +195,7 @@ class Transition:
         dwell_s: the threshold that a dwell has passed, else None.
         initial: an enter of a device that was not seen within the gap before.
         again: a proven dwell that was presumed before; who was told then is not told again.
+        suspect: shown by a fix that cannot be true: decided about, told to nobody (product P8).
     """
 
     device: int
@@ -198,6 +212,7 @@ class Transition:
     initial: bool = False
     cause: Cause = Cause.FIX
     again: bool = False
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +260,15 @@ def step(
             here = policy if rules is None else rules.policy_at(fix.fence, policy)
             live = _go_out(live, fix, here, events)
     return live, events
+
+
+def initial(at_ms: Ints, before_ms: Ints, *, gap_s: int) -> Bools:
+    """Fixes of a device that was not seen within the gap before: an enter by one is initial.
+
+    Args:
+        before_ms: the newest fix of the device before each one, at whatever fence or none; -1: never.
+    """
+    return (before_ms < 0) | (at_ms - before_ms > gap_s * 1000)
 
 
 def newest_ms(live: Live) -> int:

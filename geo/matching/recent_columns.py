@@ -127,6 +127,7 @@ class RecentFixes:
         lat: Floats,
         accuracy_m: Floats,
         gap_ms: int | Ints,
+        held: Bools | None = None,
     ) -> None:
         """Add fixes, in any order; those that are known already change nothing.
 
@@ -134,7 +135,14 @@ class RecentFixes:
             device: serials; rows below 0 are left out.
             accuracy_m: NaN where there is none.
             gap_ms: silence that ends a streak, for all or one a row.
+            held: rows that were kept apart: they are known again, and nobody was where they say.
         """
+        if held is not None and held.any():
+            self._note_held(device[held], at_ms[held], lon[held], lat[held])
+            kept = ~held
+            device, at_ms, lon, lat = device[kept], at_ms[kept], lon[kept], lat[kept]
+            accuracy_m = accuracy_m[kept]
+            gap_ms = gap_ms[kept] if isinstance(gap_ms, np.ndarray) else gap_ms
         slot = self._opened(device, at_ms)
         keys = hashes(device, at_ms, lon, lat)
         new = ~_any_of_8(self._ring.take(slot, axis=0) == keys[:, None]) & (slot != _NOBODY)
@@ -150,6 +158,17 @@ class RecentFixes:
             gaps = np.broadcast_to(np.asarray(gap_ms, np.int64), len(device))[rows]
             place = lon[rows], lat[rows], accuracy_m[rows]
             self._add(slot[rows], at_ms[rows], place, keys[rows], gaps)
+
+    def _note_held(self, device: Ints, at_ms: Ints, lon: Floats, lat: Floats) -> None:
+        slot = self._opened(device, at_ms)
+        keys = hashes(device, at_ms, lon, lat)
+        new = ~_any_of_8(self._ring.take(slot, axis=0) == keys[:, None]) & (slot != _NOBODY)
+        rows = np.flatnonzero(new & ~_seen_before(keys))
+        rows = rows[np.lexsort((at_ms[rows], slot[rows]))]
+        if len(rows):
+            first = np.append(True, slot[rows][1:] != slot[rows][:-1])
+            last = np.append(np.flatnonzero(first)[1:], len(rows)) - 1
+            self._note(slot[rows], keys[rows], first, last)
 
     # --- one pass over rows that stand together by device, in time order -------------------------
 

@@ -14,14 +14,6 @@ import numpy as np
 from geo.matching.presence import CAUSES, KINDS, Cause, Kind, PresencePolicy
 from geo.matching.stay_columns import Changes, Chunks, Events, Stays, span_ms
 from geo.matching.tables import Bools, Ints
-    Bools,
-    Changes,
-    Chunks,
-    Events,
-    Ints,
-    Stays,
-    span_ms,
-)
 
 #: a stay is swept when its newest evidence is so much older than the gap: what is fresh then begins
 #: a visit of its own, or finds its stay

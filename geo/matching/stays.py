@@ -61,9 +61,9 @@ def advance(
         rules, dwells_s: exit rules and the dwells listened to, by fence row; None: the policy's.
         forgotten_ms: chunks older than this may have been dropped (the amend horizon, or older).
     """
-    policy_gap_ms = policy.gap_s * 1000
-    batch = Batch.of(stays, fixes, gap_ms=policy_gap_ms, swept_ms=swept_ms)
-    late = Late(batch, stays, swept_ms=swept_ms, gap_ms=policy_gap_ms)
+    gap_ms = policy.gap_s * 1000
+    batch = Batch.of(stays, fixes, gap_ms=gap_ms, swept_ms=swept_ms)
+    late = Late(batch, stays, gap_ms=gap_ms)
     if batch.late.any():
         late.find_in_tails()
     late.amend(load, forgotten_ms)
@@ -83,7 +83,7 @@ def _changes(batch: Batch, stays: Stays, late: Late, rows: Ints, events: Events)
     written = pairs.stays(changed, evidence)
     old = pairs.row[changed] >= 0
     new, over = _visits(pairs, changed)
-    more = _amendments(batch, late.amended)
+    more = _amendments(batch, late.amended) if late.amended else Changes()
     fresh_close = Visits.joined([closed for closed, _ in pairs.over])
     return Changes(
         opened=written.take(~old) if not old.all() else Stays.empty(),
@@ -141,8 +141,6 @@ def _spill(packed: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _amendments(batch: Batch, amended: Sequence[tuple[int, Amended]]) -> Changes:
-    if not amended:
-        return Changes()
     keyed = [(batch.key(pair), found) for pair, found in amended]
     new = _listed((key, visit) for key, found in keyed for visit in found.new)
     over = _listed((key, visit) for key, found in keyed for visit in found.over)
@@ -212,6 +210,6 @@ def _quiet(stays: Stays) -> Stays:
         out_last_ms=zero,
         out_fixes=zero,
         out_far=zero,
-        out_lon=zero * 0.0,
-        out_lat=zero * 0.0,
+        out_lon=np.zeros(len(stays)),
+        out_lat=np.zeros(len(stays)),
     )

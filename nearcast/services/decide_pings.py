@@ -1,4 +1,4 @@
-"""Step 8 of a ping's way: transitions × campaigns that listen → decisions, and the messages to answer."""
+"""Step 8 of a ping's way: transitions × campaigns that listen → decisions, and messages to answer."""
 
 from __future__ import annotations
 

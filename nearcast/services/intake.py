@@ -134,7 +134,7 @@ class Intake:
         """All in one transaction; if that fails, one by one, so that nobody fails for a neighbour."""
         try:
             self._commit(group)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again by the request that it belongs to
             if len(group) == 1:
                 group[0].error = error
                 return

@@ -161,6 +161,7 @@ def _judged(snapshot: Snapshot, pings: Fixes, hits: Hits) -> Judgement:
         ping=hits.ping,
         fence=hits.fence,
         policy=snapshot.certainty,
+        rules=snapshot.certainty_rules,
     )
 
 

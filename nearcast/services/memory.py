@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from geo.matching.recent_columns import RecentFixes
 from nearcast.services.device_book import DeviceBook, Settled
 from nearcast.services.recent_log import RecentLog
 from nearcast.store.ping_files import PingFiles
+from nearcast.store.ping_log import Logged
 from nearcast.store.stays import StayBook
 
 
@@ -20,16 +20,16 @@ class Memory:
 
     Attributes:
         devices: who is known.
-        recent: the newest fixes of all devices, as of the last `begin`.
+        log: their newest fixes, as of the last `begin`, and who shares places.
         stays: presence rows.
     """
 
     def __init__(self, files: PingFiles | None = None) -> None:
         self.devices = DeviceBook()
         self.stays = StayBook()
-        self.recent: RecentFixes
-        self._log = RecentLog(files)
+        self.log = RecentLog(files)
         self._settled: list[Settled] = []
+        self._logged: list[Logged] = []
         self._is_open = False
 
     def begin(self, conn: sa.Connection, *, gap_ms: int) -> None:
@@ -40,15 +40,19 @@ class Memory:
         """
         if self._is_open:
             self.stays.forget()
-        self._settled, self._is_open = [], True
-        self.recent = self._log.catch_up(conn, gap_ms=gap_ms)
+        self._settled, self._logged, self._is_open = [], [], True
+        self.log.catch_up(conn, gap_ms=gap_ms)
 
-    def settled(self, settled: Settled) -> None:
-        """Keep what is to be learned of devices once the transaction is committed."""
+    def wrote(self, settled: Settled, logged: Logged | None) -> None:
+        """Keep what is to be learned once the transaction is committed."""
         self._settled.append(settled)
+        if logged is not None:
+            self._logged.append(logged)
 
     def learn(self) -> None:
         """The transaction is committed."""
         self._is_open = False
         for settled in self._settled:
             self.devices.learn(settled)
+        for logged in self._logged:
+            self.log.learn(logged)

@@ -2,56 +2,78 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from geo.matching.recent_columns import RecentFixes
+from geo.matching.suspects import Suspects
 from nearcast.store import ping_log
 from nearcast.store.ping_files import NeedsArrow, PingFiles, PingFilesUnreachable
+from nearcast.store.ping_fixes import Flag
 
 KEEP_MS = 30 * 60_000  # the gap after which an enter is initial (product P4)
 #: rows of other processes may become visible out of order: so many are looked for again
 LOOK_BACK = 64
+_PLACED = ("device", "at_ms", "lon", "lat")
 
 
 class RecentLog:
     """Recent fixes of all devices, up to date with the log as a transaction sees it.
 
-    Only committed rows are read, so a transaction that is rolled back leaves nothing behind: call it
-    once, before the transaction logs anything itself.
+    Only committed rows are remembered, so a transaction that is rolled back leaves nothing behind.
+
+    Attributes:
+        fixes: the newest of each device.
+        suspects: who shares places.
     """
 
     def __init__(self, files: PingFiles | None = None) -> None:
         self._files = files  # where sealed pings are
         self._keep_ms = KEEP_MS
-        self._fixes = RecentFixes(keep_ms=KEEP_MS)
+        self.fixes = RecentFixes(keep_ms=KEEP_MS)
+        self.suspects = Suspects()
         self._rows: set[int] = set()
-        self._lock = threading.Lock()
 
-    def catch_up(self, conn: sa.Connection, *, gap_ms: int = KEEP_MS) -> RecentFixes:
-        """Read what was logged since the last call; a process that starts reads the last half hour.
+    def catch_up(self, conn: sa.Connection, *, gap_ms: int = KEEP_MS) -> None:
+        """Read what others have logged since; a process that starts reads the last half hour.
+
+        To be called once a transaction, before it logs anything itself.
 
         Args:
             gap_ms: the longest gap that anybody asks for; where it is longer than before, so much is
                 read again.
         """
-        with self._lock:
-            if gap_ms > self._keep_ms:
-                self._keep_ms, self._rows = gap_ms, set()
-                self._fixes = RecentFixes(keep_ms=gap_ms)
-            newest = max(self._rows, default=0)
-            oldest_ms = 0 if newest else ping_log.newest_ms(conn) - self._keep_ms
-            logged, rows = self._since(conn, newest - LOOK_BACK, oldest_ms)
-            if len(logged):
-                names = ("device", "at_ms", "lon", "lat", "accuracy_m")
-                columns = {name: np.ascontiguousarray(logged.fixes[name]) for name in names}
-                self._fixes.remember(**columns, gap_ms=self._keep_ms)
-            newest = max(newest, *rows, 0)
-            self._rows = {row for row in (*self._rows, *rows) if row > newest - LOOK_BACK}
-            return self._fixes
+        if gap_ms > self._keep_ms:
+            self._keep_ms, self._rows = gap_ms, set()
+            self.fixes = RecentFixes(keep_ms=gap_ms)
+        newest = max(self._rows, default=0)
+        oldest_ms = 0 if newest else ping_log.newest_ms(conn) - self._keep_ms
+        logged, rows = self._since(conn, newest - LOOK_BACK, oldest_ms)
+        if len(logged):
+            self._remember(logged.fixes)
+            fixes = logged.fixes[logged.fixes["flags"] & Flag.HELD == 0]
+            places = {name: np.ascontiguousarray(fixes[name]) for name in _PLACED}
+            self.suspects.remember(**places)
+        self._read(rows)
+
+    def learn(self, logged: ping_log.Logged) -> None:
+        """What this process has logged, once it is committed."""
+        self._remember(logged.fixes)
+        self._read([logged.seq])
+
+    def _remember(self, fixes: NDArray[np.void]) -> None:
+        columns = {name: np.ascontiguousarray(fixes[name]) for name in (*_PLACED, "accuracy_m")}
+        held = fixes["flags"] & Flag.HELD != 0
+        self.fixes.remember(**columns, gap_ms=self._keep_ms, held=held)
+
+    def _read(self, rows: Sequence[int]) -> None:
+        newest = max(self._rows, default=0)
+        newest = max(newest, *rows, 0)
+        self._rows = {row for row in (*self._rows, *rows) if row > newest - LOOK_BACK}
 
     def _since(
         self, conn: sa.Connection, seq: int, oldest_ms: int

@@ -19,17 +19,26 @@ from campaigns.deciding.gates import Decision
 from campaigns.deciding.snapshot import Snapshot
 from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Pings, admit, refuse
 from geo.matching.presence import Transition
-from geo.matching.stay_columns import Changes, Stays
+from geo.matching.stay_columns import Changes, JudgedFixes, Stays
 from geo.matching.stays import advance
+from geo.matching.suspects import Suspicion
 from nearcast import failpoints, stages
 from nearcast.services.decide_pings import decided, inbox
 from nearcast.services.device_book import Known, Settled
 from nearcast.services.match_pings import Near, judged_fixes
 from nearcast.services.memory import Memory
 from nearcast.services.raw_pings import RawPings
-from nearcast.services.tell_transitions import transitions_of
+from nearcast.services.tell_transitions import Seen, crossed, doubted, transitions_of
+from nearcast.services.tell_webhooks import tell, told_visits
 from nearcast.store import ping_log
 from nearcast.store import stays as stay_store
+from nearcast.store.ping_fixes import Flag
+
+_NONE, _CACHED, _TEST, _BACKFILLED = (
+    np.uint8(flag) for flag in (0, Flag.CACHED, Flag.TEST, Flag.BACKFILLED)
+)
+#: by `Suspicion`
+_FLAG_OF = np.array([0, Flag.SUSPECT_SPEED, Flag.SUSPECT_PLACE], np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,41 +116,50 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     admission = admit(
         pings,
         refused=refused,
-        repeated=memory.recent.repeated(pings),
+        repeated=memory.log.fixes.repeated(pings),
         is_test=_is_test(batch),
         staleness_ms=batch.snapshot.presence.staleness_s * 1000,
     )
-    gap_ms = batch.snapshot.presence.gap_s * 1000
-    looked = memory.recent.look(pings, gap_ms=gap_ms, counts=admission.counts)
+    seen = _look(batch, pings, admission, memory)
     lap("admit")
-    fresh = (pings.now_ms - pings.at_ms <= batch.snapshot.presence.staleness_s * 1000) & (
-        not batch.backfill
+    stays = memory.stays.of_devices(conn, np.unique(pings.device[admission.counts]))
+    lap("read stays")
+    fixes = judged_fixes(
+        batch.near,
+        pings,
+        counts=admission.counts,
+        stays=stays,
+        fresh=seen.fresh,
+        backfill=batch.backfill,
     )
-    stays = _stays(conn, memory, pings, admission)
-    lap("stays read")
-    changes = _advance(conn, batch, pings, admission, stays, fresh)
+    lap("judge")
+    changes = _advance(conn, batch.snapshot, stays, fixes)
     _label_known(admission, changes)
     lap("advance")
-    transitions = transitions_of(batch.snapshot, changes.events, looked)
-    made = decided(conn, batch.snapshot, pings, transitions, settled, app_id=batch.app_id)
+    told = transitions_of(batch.snapshot, changes.events, seen.before)
+    silent = doubted(fixes, changes, seen) + crossed(batch.snapshot, pings, seen)
+    made = decided(conn, batch.snapshot, pings, [*told, *silent], settled, app_id=batch.app_id)
+    _tell_webhooks(conn, batch, told, changes)
     lap("decide")
-    ping_log.append(conn, app_id=batch.app_id, pings=pings, admission=admission)
+    logged = ping_log.append(
+        conn, app_id=batch.app_id, pings=pings, admission=admission, flags=seen.flags
+    )
     failpoints.hit("ingest.logged")
     lap("log")
     memory.stays.save(conn, changes)
     failpoints.hit("ingest.evidence")
-    lap("stays write")
+    lap("write stays")
     receipt = Receipt(
         snapshot=batch.snapshot,
         admission=admission,
-        transitions=transitions,
+        transitions=told,
         decisions=made,
         messages=inbox(conn, pings, admission, made),
     )
     failpoints.hit("ingest.decided")
     lap("messages")
     memory.devices.write(conn, settled)
-    memory.settled(settled)
+    memory.wrote(settled, logged)
     lap("words")
     failpoints.hit("ingest.before_commit")
     return receipt
@@ -160,9 +178,7 @@ def _settle(
     without = np.flatnonzero(~allowed & (known.mark != -1)).tolist()
     for row in without:
         refused.setdefault(row, PingReason.LOCATION_CONSENT_MISSING)
-    refused = refuse(
-        _pings(raw, known.mark), refused=refused, amend_horizon_ms=_horizon_ms(batch)
-    )
+    refused = refuse(_pings(raw, known.mark), refused=refused, amend_horizon_ms=_horizon_ms(batch))
     taken, refusing = np.ones(len(raw), bool), np.zeros(len(raw), bool)
     taken[list(refused)] = False
     for row in without:
@@ -199,38 +215,48 @@ def _is_test(batch: Batch) -> Bools:
     return batch.raw.now_ms < expires_ms
 
 
-def _stays(conn: sa.Connection, memory: Memory, pings: Pings, admission: Admission) -> Stays:
-    return memory.stays.of_devices(conn, np.unique(pings.device[admission.counts]))
+def _look(batch: Batch, pings: Pings, admission: Admission, memory: Memory) -> Seen:
+    """What came before each ping, and which may tell and send."""
+    policy, counts, is_test = batch.snapshot.presence, admission.counts, _is_test(batch)
+    before = memory.log.fixes.look(pings, gap_ms=policy.gap_s * 1000, counts=counts)
+    recent = (pings.now_ms - pings.at_ms <= policy.staleness_s * 1000) & (not batch.backfill)
+    why = memory.log.suspects.look(pings, before, counts=counts & recent, is_test=is_test)
+    flags = _FLAG_OF[why] | np.where(before.cached, _CACHED, _NONE) | np.where(is_test, _TEST, _NONE)
+    if batch.backfill:
+        flags |= _BACKFILLED
+    return Seen(before=before, recent=recent, suspect=why != Suspicion.NONE, flags=flags)
 
 
-def _advance(
-    conn: sa.Connection,
-    batch: Batch,
-    pings: Pings,
-    admission: Admission,
-    stays: Stays,
-    fresh: Bools,
-) -> Changes:
-    """Steps 5 to 7: match, live transitions, evidence and visits."""
-    snapshot = batch.snapshot
-    lap = stages.started()
-    fixes = judged_fixes(
-        batch.near,
-        pings,
-        counts=admission.counts,
-        stays=stays,
-        fresh=fresh,
-        backfill=batch.backfill,
-    )
-    lap("judge")
+def _advance(conn: sa.Connection, snapshot: Snapshot, stays: Stays, fixes: JudgedFixes) -> Changes:
+    """Steps 6 and 7: live transitions, evidence and visits."""
     return advance(
         stays,
         fixes,
         policy=snapshot.presence,
         rules=snapshot.exit_rules,
         dwells_s=snapshot.dwells_s,
+        # PostgreSQL: read after the stays, so that a sweep that removed one of them is seen
         swept_ms=stay_store.swept_ms(conn),
         load=lambda spans: stay_store.histories(conn, spans),
+    )
+
+
+def _tell_webhooks(
+    conn: sa.Connection, batch: Batch, told: Sequence[Transition], changes: Changes
+) -> None:
+    if not batch.snapshot.webhooks or batch.backfill:
+        return
+    index = batch.snapshot.index
+    tell(
+        conn,
+        app_id=batch.app_id,
+        webhooks=batch.snapshot.webhooks,
+        now_ms=int(batch.raw.now_ms.max()),
+        fences=index.versions,
+        policy=batch.snapshot.presence,
+        transitions=told,
+        visits_closed=told_visits(index, changes.closed),
+        visits_amended=told_visits(index, changes.amended, gone=changes.visits_gone),
     )
 
 

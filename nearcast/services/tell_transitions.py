@@ -1,13 +1,40 @@
-"""From the events of a batch to transitions: addressed to a fence version, first ones and edits marked."""
+"""From the events of a batch to transitions: addressed to a fence version, edits marked."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from campaigns.deciding.snapshot import Snapshot
+from geo.matching.certainty import Verdict
+from geo.matching.pings import Bools, Pings
 from geo.matching.presence import Cause, Kind, Transition
 from geo.matching.recent_columns import Looked
-from geo.matching.stay_columns import Events, ToldEvent
+from geo.matching.stay_columns import Changes, Events, JudgedFixes, ToldEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was seen of the pings of a batch besides where they are; one row a ping.
+
+    Attributes:
+        before: what came before each.
+        recent: young enough to tell and send, and no history.
+        suspect: cannot be true (product P8): its evidence counts, it never sends.
+        flags: `ping_log.Flag` bits.
+    """
+
+    before: Looked
+    recent: Bools
+    suspect: Bools
+    flags: NDArray[np.uint8]
+
+    @property
+    def fresh(self) -> Bools:
+        """Whether a fix may tell and send."""
+        return self.recent & ~self.suspect
 
 
 def transitions_of(snapshot: Snapshot, events: Events, looked: Looked) -> list[Transition]:
@@ -37,6 +64,69 @@ def _transition(snapshot: Snapshot, event: ToldEvent, looked: Looked) -> Transit
         cause=_cause(snapshot, event, looked),
         again=event.again,
     )
+
+
+def doubted(fixes: JudgedFixes, changes: Changes, seen: Seen) -> list[Transition]:
+    """The enters that suspect fixes would have told of: decided as such, told to nobody.
+
+    The first fix after them that can be true tells of the enter, if the device is still there.
+    """
+    asked = seen.recent & seen.suspect
+    if not asked.any():
+        return []
+    some = fixes.take(asked[fixes.ping] & (fixes.verdict == Verdict.IN))
+    untold: set[tuple[int, int]] = set()
+    for stays in (changes.opened, changes.moved):
+        new = stays.told_ms < 0
+        untold |= set(zip(stays.device[new].tolist(), stays.fence_id[new].tolist(), strict=True))
+    return [
+        Transition(
+            device=device,
+            fence=fence,
+            fence_id=fence_id,
+            ping=ping,
+            kind=Kind.ENTER,
+            at_ms=at_ms,
+            seen_ms=at_ms,
+            arrived_ms=at_ms,
+            p=p,
+            rim_m=rim_m,
+            suspect=True,
+        )
+        for ping, device, fence_id, fence, at_ms, p, rim_m in zip(
+            *(
+                getattr(some, name).tolist()
+                for name in ("ping", "device", "fence_id", "fence", "at_ms", "p", "rim_m")
+            ),
+            strict=True,
+        )
+        if (device, fence_id) in untold
+    ]
+
+
+def crossed(snapshot: Snapshot, pings: Pings, seen: Seen) -> list[Transition]:
+    """Straight moves through fences whose campaigns ask for them (product P7); told to these alone."""
+    crossings = snapshot.crossings
+    if not len(crossings):
+        return []
+    found = crossings.find(pings, seen.before, policy=snapshot.certainty, counts=seen.fresh)
+    columns = (found.ping, found.fence, found.at_ms, pings.at_ms[found.ping])
+    return [
+        Transition(
+            device=int(pings.device[ping]),
+            fence=fence,
+            fence_id=int(snapshot.index.fence_id[fence]),
+            ping=ping,
+            kind=Kind.ENTER,
+            at_ms=at_ms,
+            seen_ms=seen_ms,
+            arrived_ms=at_ms,
+            p=1.0,
+            rim_m=0.0,
+            cause=Cause.CROSSING,
+        )
+        for ping, fence, at_ms, seen_ms in zip(*(c.tolist() for c in columns), strict=True)
+    ]
 
 
 def _cause(snapshot: Snapshot, event: ToldEvent, looked: Looked) -> Cause:

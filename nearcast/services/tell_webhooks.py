@@ -24,7 +24,9 @@ import sqlalchemy as sa
 from campaigns.measuring.visit_classes import class_of
 from campaigns.messages.events import EVENT_OF, Subscription, WebhookEvent, wanting
 from geo.fences.fence import FenceVersion
+from geo.matching.index import FenceIndex
 from geo.matching.presence import Kind, PresencePolicy, Transition
+from geo.matching.stay_columns import VisitKeys, Visits
 from geo.matching.visits import Visit
 from nearcast.services.ids import public
 from nearcast.services.send_messages import rfc3339
@@ -97,6 +99,27 @@ def tell(
     known = _people(conn, {event.device for event in wanted}, people or {})
     rows = list(_notices(wanted, told, known))
     return notices.add(conn, rows, app_id=app_id, now_ms=now_ms)
+
+
+def told_visits(index: FenceIndex, visits: Visits, *, gone: VisitKeys | None = None) -> list[ToldVisit]:
+    """Visits of changes as they are told, by the newest version of their fences.
+
+    Args:
+        gone: visits that are no more: those that an amended one stands for.
+    """
+    replaced: dict[tuple[int, int], list[int]] = {}
+    for device, fence_id, arrived_ms in gone.rows() if gone is not None else ():
+        replaced.setdefault((device, fence_id), []).append(arrived_ms)
+    return [
+        ToldVisit(
+            device=device,
+            fence_id=fence_id,
+            fence=index.rows_of(fence_id)[-1],
+            visit=Visit(arrived_ms=arrived_ms, left_ms=left_ms, fixes=fixes, p_sum=p_sum),
+            replaces_ms=tuple(replaced.get((device, fence_id), ())),
+        )
+        for device, fence_id, arrived_ms, left_ms, fixes, p_sum, _ in visits.rows()
+    ]
 
 
 # --- inside -----------------------------------------------------------------------------------------

@@ -77,17 +77,13 @@ def select_rows(
         arrays = ", ".join("%b::int8[]" for _ in names)
         text = statement.replace(":listed", f"unnest({arrays}) listed({', '.join(names)})")
         with _driver(conn, text) as driver, driver.cursor(binary=True) as cursor:
-            return list(
-                cursor.execute(text, [_array(np.asarray(c), "int8") for c in listed]).fetchall()
-            )
+            return list(cursor.execute(text, [_array(np.asarray(c), "int8") for c in listed]).fetchall())
     text, bound = _json_listed(statement, listed)
     with _driver(conn, text) as driver:
         return list(driver.execute(text, (bound,)).fetchall())
 
 
-def _json_listed(
-    statement: str, listed: Sequence[Sequence[int] | NDArray[np.int64]]
-) -> tuple[str, str]:
+def _json_listed(statement: str, listed: Sequence[Sequence[int] | NDArray[np.int64]]) -> tuple[str, str]:
     """SQLite's statement and the one text bound to it."""
     if len(listed) == 1:
         table = "(select value k0 from json_each(?))"

@@ -107,27 +107,33 @@ def _insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, An
 
 
 def inbox_of(conn: sa.Connection, triggers: Mapping[tuple[int, int], int]) -> list[dict[str, Any]]:
-    """The inbox deliveries of triggers that have not expired.
+    """The inbox deliveries of triggers that have not expired, as far as an answer shows them.
 
     Args:
         triggers: (device, trigger instant) → the clock of the ping that asks, in ms.
     """
-    instants = [at_ms for _, at_ms in triggers]
-    query = (
-        sa.select(delivery)
-        .where(
-            among(conn, delivery.c.device_id, sorted({device for device, _ in triggers})),
-            delivery.c.channel == Channel.INBOX.value,
-            delivery.c.trigger_ms.between(min(instants), max(instants)),
-        )
-        .order_by(delivery.c.id)
-    )
-    rows = [row._asdict() for row in conn.execute(query)]
-    return [
-        row
-        for row in rows
-        if row["expires_ms"] > triggers.get((row["device_id"], row["trigger_ms"]), row["expires_ms"])
-    ]
+    devices, instants = zip(*triggers, strict=True)
+    rows = select_rows(conn, _INBOX, devices, instants, list(triggers.values()))
+    return [dict(zip(_SHOWN, row, strict=True)) for row in rows]
+
+
+_SHOWN = (
+    "id",
+    "device_id",
+    "trigger_ms",
+    "campaign_id",
+    "channel",
+    "title",
+    "body",
+    "image",
+    "link",
+    "fetched_ms",
+)
+_INBOX = f"""
+select {", ".join(_SHOWN)} from :listed cross join delivery
+where device_id = k0 and channel = '{Channel.INBOX.value}' and trigger_ms = k1 and expires_ms > k2
+order by id
+"""
 
 
 def _names(found: Decision) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -46,6 +47,13 @@ class LoggedPings:
         return len(self.fixes)
 
 
+class Logged(NamedTuple):
+    """A row of the log as it was written: its number and the pings in it, as `FIX`."""
+
+    seq: int
+    fixes: NDArray[np.void]
+
+
 def append(
     conn: sa.Connection,
     *,
@@ -53,15 +61,17 @@ def append(
     pings: Pings,
     admission: Admission,
     flags: NDArray[np.uint8] | None = None,
-) -> None:
+) -> Logged | None:
     """Log the pings of one transaction; rejected ones leave no trace here, only in the answer.
 
     Args:
         flags: `Flag` bits of each ping; `MOCKED` and `HELD` are set here.
+    Returns:
+        What was written; None where every ping was rejected.
     """
     rows = np.flatnonzero(admission.outcome != Outcome.REJECTED)
     if not len(rows):
-        return
+        return None
     fixes = np.empty(len(rows), FIX)
     for name in _COPIED:
         fixes[name] = getattr(pings, name)[rows]
@@ -69,7 +79,7 @@ def append(
     fixes["reason"] = _reasons(admission, len(pings))[rows]
     own = np.where(pings.mocked, _MOCKED, _ZERO) | np.where(admission.held, _HELD, _ZERO)
     fixes["flags"] = (own if flags is None else own | flags)[rows]
-    conn.execute(
+    written = conn.execute(
         sa.insert(ping_log).values(
             app_id=app_id,
             pings=len(rows),
@@ -80,6 +90,7 @@ def append(
             body=fixes.tobytes(),
         )
     )
+    return Logged(int(written.inserted_primary_key[0]), fixes)  # type: ignore[index]
 
 
 def read(

@@ -57,7 +57,9 @@ where device_id = k0 and fence_id = k1 and {first} <= k3 and {last} >= k2
 _VISITS = _AROUND.format(
     what="arrived_ms, left_ms, fixes, p_sum, told_ms", table="visit", first="arrived_ms", last="left_ms"
 )
-_CHUNKS = _AROUND.format(what="first_ms, evidence", table="evidence_chunk", first="first_ms", last="last_ms")
+_CHUNKS = _AROUND.format(
+    what="first_ms, evidence", table="evidence_chunk", first="first_ms", last="last_ms"
+)
 _Rows = Stays | Visits | VisitKeys | Chunks | ChunkKeys
 
 
