@@ -87,7 +87,7 @@ _MAY_SEND = frozenset({Cause.FIX, Cause.PRESUMED, Cause.CROSSING})
 def candidates(
     snapshot: Snapshot,
     transitions: Iterable[Transition],
-    people: Mapping[int, tuple[str, str | None]],
+    people: Mapping[tuple[int, int], tuple[str, str | None]],
     now_ms: Mapping[int, int],
     *,
     app_id: int,
@@ -95,13 +95,13 @@ def candidates(
     """Every transition × the app's campaigns that listen to its fence and kind, in the period.
 
     Args:
-        people: ping row → (person, ad id) of its device.
+        people: (device, ping row) → (person, ad id) as of that ping.
         now_ms: ping row → the clock when it was seen.
     """
     for transition in transitions:
         if transition.cause not in _MAY_SEND:
             continue  # an exit by silence and a fence drawn over somebody never send (product P4)
-        person, ad_id = people[transition.ping]
+        person, ad_id = people[transition.device, transition.ping]
         for campaign in snapshot.listeners.get(transition.fence_id, ()):
             start_ms, end_ms = campaign.period_ms
             if campaign.app_id != app_id:

@@ -42,10 +42,7 @@ class Snapshot:
     @cached_property
     def exit_rules(self) -> ExitRules:
         """When out fixes become an exit, by fence row."""
-        rules = ExitRules.same(self.presence, len(self.index.versions))
-        for row, own in self.own_rules.items():
-            rules.overrule(row, own)
-        return rules
+        return ExitRules.of(self.presence, len(self.index.versions), self.own_rules)
 
     @cached_property
     def crossings(self) -> Crossings:

@@ -6,7 +6,7 @@ in which they come. Visits (`visits.py`) do not depend on any order; both read t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -84,14 +84,24 @@ class ExitRules:
     far_m: Floats
 
     @classmethod
-    def same(cls, policy: PresencePolicy, rows: int) -> ExitRules:
-        """The workspace's rules for every one of so many fence rows."""
-        return cls(
+    def of(cls, policy: PresencePolicy, rows: int, own: Mapping[int, PresenceRules]) -> ExitRules:
+        """The policy's for so many rows, but for what some have of their own."""
+        rules = cls(
             fixes=np.full(rows, policy.exit_fixes, np.int64),
             span_ms=np.full(rows, policy.exit_span_s * 1000, np.int64),
             far_sigma=np.full(rows, policy.far_sigma, np.float64),
             far_m=np.full(rows, policy.far_m, np.float64),
         )
+        for row, its in own.items():
+            if its.exit_fixes is not None:
+                rules.fixes[row] = its.exit_fixes
+            if its.exit_span_s is not None:
+                rules.span_ms[row] = its.exit_span_s * 1000
+            if its.far_sigma is not None:
+                rules.far_sigma[row] = its.far_sigma
+            if its.far_m is not None:
+                rules.far_m[row] = its.far_m
+        return rules
 
     def take(self, rows: Ints) -> ExitRules:
         """The rules of these fence rows, in that order."""
@@ -101,17 +111,6 @@ class ExitRules:
             far_sigma=self.far_sigma[rows],
             far_m=self.far_m[rows],
         )
-
-    def overrule(self, fence: int, own: PresenceRules) -> None:
-        """Put what a fence version decides itself in place of the workspace's rules, in this table."""
-        if own.exit_fixes is not None:
-            self.fixes[fence] = own.exit_fixes
-        if own.exit_span_s is not None:
-            self.span_ms[fence] = own.exit_span_s * 1000
-        if own.far_sigma is not None:
-            self.far_sigma[fence] = own.far_sigma
-        if own.far_m is not None:
-            self.far_m[fence] = own.far_m
 
     def policy_at(self, fence: int, policy: PresencePolicy) -> PresencePolicy:
         """The policy with this fence row's own rules in place of the workspace's."""

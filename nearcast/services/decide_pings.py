@@ -34,7 +34,7 @@ def decided(
         return []
     who = settled.who_at([t.ping for t in heard])
     people = {
-        t.ping: (person_of(device_id=t.device, user_id=user_id), ad_id)
+        (t.device, t.ping): (person_of(device_id=t.device, user_id=user_id), ad_id)
         for t, (user_id, ad_id) in zip(heard, who, strict=True)
     }
     now_ms = {t.ping: int(pings.now_ms[t.ping]) for t in heard}

@@ -85,7 +85,7 @@ def transition(minute=0.0, *, device=1, p=1.0, kind=Kind.ENTER, dwell_s=None, ca
 
 
 def decided(snap, *transitions, ad_id=None, taken=None, person=None):
-    people = {t.device: (person or f"d:{t.device}", ad_id) for t in transitions}
+    people = {(t.device, t.ping): (person or f"d:{t.device}", ad_id) for t in transitions}
     asked = candidates(snap, transitions, people, {0: START_MS, -1: START_MS}, app_id=1)
     return [
         (d.candidate.campaign.id, d.reason)

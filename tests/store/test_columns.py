@@ -79,7 +79,11 @@ def test_an_update_changes_only_what_it_names(engine: sa.Engine) -> None:
 def test_upsert_and_delete_go_by_the_key(engine: sa.Engine) -> None:
     keys = {"device_id": np.array([1, 1, 2]), "fence_id": np.array([5, 6, 5])}
     ends = {"arrived_ms": np.array([10, 10, 10]), "left_ms": np.array([11, 12, 13])}
-    rest = {"fixes": np.array([1, 1, 1]), "p_sum": np.array([255, 254, 253]), "told_ms": np.zeros(3, np.int64)}
+    rest = {
+        "fixes": np.array([1, 1, 1]),
+        "p_sum": np.array([255, 254, 253]),
+        "told_ms": np.zeros(3, np.int64),
+    }
 
     def verb(conn: sa.Connection) -> None:
         upsert_columns(conn, visit, keys | ends | rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geo.matching.pings import Outcome, PingReason, Pings, admit
+from geo.matching.pings import Outcome, PingReason, Pings, admit, refuse
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000
@@ -36,11 +36,12 @@ def pings(**columns):
 def judged(*, repeated=False, refused=None, is_test=False, **columns):
     admission = admit(
         pings(**columns),
-        refused={0: refused} if refused else {},
+        refused=refuse(
+            pings(**columns), refused={0: refused} if refused else {}, amend_horizon_ms=7 * DAY
+        ),
         repeated=np.array([repeated]),
         is_test=np.array([is_test]),
         staleness_ms=STALE,
-        amend_horizon_ms=7 * DAY,
     )
     return Outcome(admission.outcome[0]), admission.reason.get(0)
 
