@@ -53,6 +53,8 @@ Column = TypeVar("Column", np.float64, np.int64, np.int32)
 #: 2 fences that may cross a cell: measured in docs/matching.md
 PLAN = Plan(crossed=2.0, most_blocks=20_000)
 _NO_PLACES = np.empty((0, 3), np.int64)
+#: what an arena begins with; memory that is not written to costs nothing, moving it page by page does
+_WORDS_A_FENCE = 1024
 _PER_REACH = cell_near.degrees_by_reach()
 #: unused words of the arena are let be up to this share of the used ones, or …
 _WASTE = 0.5
@@ -85,7 +87,7 @@ class CellIndex:
         store = Store(
             shapes={name: Growing(getattr(shapes, name)) for name in SHAPE_COLUMNS},
             directory=Directory(),
-            arena=Growing(np.zeros(1, np.int32), room=max(1 << 20, 512 * len(shapes))),
+            arena=Growing(np.zeros(1, np.int32), room=max(1 << 20, _WORDS_A_FENCE * len(shapes))),
         )
         none = np.zeros(0, np.int32)
         index = cls(store, cells_of(store, np.zeros(0, np.int32), none, none), plan, 0)

@@ -11,6 +11,7 @@ from scipy.stats import ncx2
 from geo.fences.fence import CircleShape
 from geo.matching import weigh
 from geo.matching.certainty import CertaintyPolicy, Verdict, decide, judge
+from geo.matching.hits import CLOSE
 from geo.matching.index import FenceIndex
 from tests.judging import P_ERROR, metres_shape
 from tests.strategies import polygon_shape, version_of
@@ -120,11 +121,10 @@ def test_nearly_no_pair_needs_its_p():
     ]
     index = FenceIndex.build(versions).compile()
     lon, lat = rng.uniform((126.9, 37.4), (127.1, 37.6), (4_000, 2)).T
-    found = index.pairs(lon=lon, lat=lat)
-    close, ping, _ = index.near(found, lon=lon, lat=lat, reach_m=np.full(4_000, 8.0))
-    assert len(found) > 20_000
-    assert close.mean() < 0.01
-    assert len(ping) == 0
+    found = index.around(lon=lon, lat=lat, at_ms=None, reach_m=np.full(4_000, 8.0))
+    assert len(found.pairs) > 20_000
+    assert 0 < len(found.asked) < 0.01 * len(found.pairs)
+    assert (found.state[found.asked] == CLOSE).all()
 
 
 def test_the_middle_of_a_hole_is_found_beside_its_fence():
