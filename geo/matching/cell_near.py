@@ -58,7 +58,7 @@ class Tray(NamedTuple):
     """Scratch of `near_block`, for the pings that go through a step together.
 
     Attributes:
-        box: (pings, 5) longitude, latitude, half the box's width and height, metres a degree east.
+        box: (pings, 4) longitude, latitude, half the width and half the height of the box about a ping.
         at, base, who, x: of the cells to be asked: where the cell's word stands, then its stream, or
             -1 - row of one circle; the first cell of its block; the ping, counted from the first of
             them; the ping's longitude.
@@ -75,7 +75,7 @@ class Tray(NamedTuple):
         """Scratch for one thread."""
         at, base, who = np.empty((3, TOGETHER * _CELLS_A_PING), np.int64)
         x = np.empty(TOGETHER * _CELLS_A_PING)
-        return cls(box=np.empty((TOGETHER, 5)), at=at, base=base, who=who, x=x)
+        return cls(box=np.empty((TOGETHER, 4)), at=at, base=base, who=who, x=x)
 
 
 @inlined
@@ -116,7 +116,8 @@ def _look_around(
     if k == NO_CELLS:
         return
     arena, circle, vertex = cells.arena, cells.circle, cells.vertex
-    y, dx, dy, east_m = box[1], box[2], box[3], box[4]
+    y, dx, dy = box[1], box[2], box[3]
+    east_m = _EAST_M * math.cos(math.radians(y))
     g = 1 << k
     per_deg = g * (1.0 / side_deg)
     first, last = _span(x - dx - west, x + dx - west, per_deg, g)
@@ -190,7 +191,6 @@ def near_block(
         dy = reach * (SPARE / NORTH_M)
         dx = reach * per_reach[int(abs(y))]
         box[step, 0], box[step, 1], box[step, 2], box[step, 3] = x, y, dx, dy
-        box[step, 4] = _EAST_M * math.cos(math.radians(y))
         west = int((x - dx + 540.0) * BLOCKS_A_DEGREE) - BLOCKS_EAST
         east = int((x + dx + 540.0) * BLOCKS_A_DEGREE) - BLOCKS_EAST
         south = int((y - dy + 90.0) * BLOCKS_A_DEGREE)
@@ -258,11 +258,12 @@ def near_block(
             fetch(vertex, np.int64(arena[place + 2] + arena[place + 3]) * 2)
             place += 2 + 2 * (arena[place + 1] >> 4)
     # 4 whose rim comes near
-    last_step, before = -1, extra[0]
+    last_step, before, east_m = -1, extra[0], 0.0
     for task in range(kept):
         step = who[task]
         if step != last_step:
             last_step, before = step, extra[0]
+            east_m = _EAST_M * math.cos(math.radians(box[step, 1]))
         ping = ping_first + step
         begin, end = offsets[ping], offsets[ping + 1]
         if at[task] < 0:
@@ -271,7 +272,7 @@ def near_block(
             )
         else:
             ask_stream(
-                arena, circle, vertex, at[task], there[task], box[step, 1], box[step, 4],
+                arena, circle, vertex, at[task], there[task], box[step, 1], east_m,
                 reach_m[ping], rows, begin, end, close, ping, extra, before,
             )  # fmt: skip
     if with_wide:

@@ -135,7 +135,7 @@ class Polygons:
     def _make_ready(self, rows: Ints) -> None:
         """Prepare these rows, the first time that somebody asks for them.
 
-        It takes 50 µs and 60 bytes a corner, which fences that no R-tree ever asks for do not cost.
+        It takes some 50 bytes a corner, which fences that no R-tree ever asks for do not cost.
         """
         with _READY_LOCK:
             geometry = self.geometry[rows]

@@ -13,6 +13,7 @@ from geo.matching import weigh
 from geo.matching.certainty import CertaintyPolicy, Verdict, decide, judge
 from geo.matching.hits import CLOSE
 from geo.matching.index import FenceIndex
+from geo.matching.polygons import Polygons
 from tests.judging import P_ERROR, metres_shape
 from tests.strategies import polygon_shape, version_of
 from tests.worlds import World, world
@@ -160,3 +161,24 @@ def test_a_poor_fix_at_the_centre_never_leaves():
     )
     assert found.pairs.ping.tolist() == [0, 1, 2, 3, 4]
     assert found.verdict.tolist() == [Verdict.IN, *[Verdict.UNDECIDED] * 4]
+
+
+def test_a_polygon_weighs_the_same_whether_its_side_is_known_or_not():
+    rng = np.random.default_rng(23)
+    turn = np.linspace(0, 2 * np.pi, 301)[:-1]
+    far = 300.0 * rng.uniform(0.6, 1.0, 300)
+    ring = shapely.Polygon(np.column_stack([far * np.cos(turn), far * np.sin(turn)]))
+    shape = polygon_shape(metres_shape(127.0, 37.5, ring - shapely.Point(0, 0).buffer(60)))
+    polygons = Polygons.build([shape])
+    corners = shapely.get_coordinates(polygons.geometry)
+    count = 3_000
+    # about corners, where sides are hardest to tell, and all over
+    near = corners[rng.integers(0, len(corners), count)] + rng.normal(0, 1e-4, (count, 2))
+    lon, lat = np.where(rng.random((count, 1)) < 0.7, near, rng.uniform(-0.005, 0.005, 2) + near).T
+    held = polygons.hold(lon=lon, lat=lat, ping=np.arange(count), fence=np.zeros(count, np.int64))
+    assert 300 < held.sum() < count - 300
+    columns = polygons.ends, polygons.stretch_box, 0, int(polygons.count[0]), 0
+    for x, y, inside, sigma in zip(lon, lat, held, 10.0 ** rng.uniform(0.5, 2.5, count), strict=True):
+        known = weigh.polygon_p(*columns, x, y, sigma, int(inside))
+        unknown = weigh.polygon_p(*columns, x, y, sigma, weigh.UNKNOWN)
+        assert known == pytest.approx(unknown, rel=1e-9, abs=1e-9)
