@@ -19,8 +19,9 @@ cells. The place is that of the covering fences in the block's *record*:
     length of the record | row × 2 + turned of each fence that crosses the block | how many those are |
     rows of the fences that cover the whole block | 4^k cell words | streams
 
-A *cell word* is 0, or `row << 2 | 1` (one fence that covers the cell), `row << 2 | 2` (one circle whose
-rim crosses it), or `place << 2 | 3`, place counted from the first cell word to a *stream*:
+A *cell word* is 0, or `row << 4 | 1` (one fence that covers the cell), `row << 4 | 6` (one circle whose
+rim crosses it), or `place << 4 | 3`, place counted from the first cell word to a *stream*; 4 is added
+where circles cross the cell, 8 where polygons do:
 
     counts   sure + circles × 2^11 + pieces × 2^21; or -1 and the three numbers, where one is too large
     sure     rows of the fences that cover the cell
@@ -60,6 +61,10 @@ K_MOST = 6
 #: rounding of `lon + 180` (3e-14°) that may put a ping into the neighbouring cell
 BORDER = 1e-7
 
+#: a cell word: the lowest bits say what it names, the next what crosses the cell, the others where
+ONE_SURE, ONE_CIRCLE, STREAM = 1, 2, 3
+CIRCLES_CROSS, PIECES_CROSS = 4, 8
+CELL_BITS = 4
 INSIDE, UNSURE, TURNED, ODD = 1, 2, 4, 8
 #: kinds of records on the desk, in the order in which a stream holds them
 SURE, CIRCLE, PIECE, EDGE = 0, 1, 2, 3
@@ -128,6 +133,7 @@ class Hand(NamedTuple):
 
     Attributes:
         place, word, cell_at, cell, who, corner: of the pings that go through a step together.
+        home: the block word of each of them, see `cell_match.match_block`.
         doubt: count, then rows, of circles in whose band the ping at hand lies.
         parts: for `sides.side`.
     """
@@ -137,6 +143,7 @@ class Hand(NamedTuple):
     cell_at: NDArray[np.int64]
     cell: NDArray[np.int32]
     who: NDArray[np.int64]
+    home: NDArray[np.int64]
     corner: NDArray[np.float64]
     doubt: NDArray[np.int32]
     parts: NDArray[np.float64]
@@ -144,13 +151,14 @@ class Hand(NamedTuple):
     @classmethod
     def make(cls, doubts: int = 63) -> Hand:
         """Scratch for one thread, with room for so many doubts about one ping."""
-        place, word, cell_at, who = np.empty((4, TOGETHER), np.int64)
+        place, word, cell_at, who, home = np.empty((5, TOGETHER), np.int64)
         return cls(
             place=place,
             word=word,
             cell_at=cell_at,
             cell=np.empty(TOGETHER, np.int32),
             who=who,
+            home=home,
             corner=np.empty((TOGETHER, 2)),
             doubt=np.zeros(doubts + 1, np.int32),
             parts=np.empty(PARTS),

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from geo.matching.cell_draw import Rows, draw
 from geo.matching.cell_layout import (
+    CELL_BITS,
     CIRCLE,
     CIRCLE_BITS,
     EDGE,
     NO_CELLS,
+    ONE_SURE,
     PIECE,
+    STREAM,
     SURE,
     SURE_BITS,
     Cells,
@@ -39,6 +42,8 @@ Words = NDArray[np.int32]
 
 #: a block keeps its cells while the plan, loosened or tightened by this factor, would not cut otherwise
 _SLACK = 1.25
+#: what a cell word says besides the place
+_WHAT = (1 << CELL_BITS) - 1
 
 
 @kernel
@@ -105,9 +110,9 @@ def patch_record(
         old = arena[old_table + cell]
         if first == last and not _holds(arena, old, old_table, removed):
             arena[table + cell] = old
-            if old & 3 == 3:
-                arena[table + cell] = (place - table) << 2 | 3
-                start = old_table + (old >> 2)
+            if old & 3 == STREAM:
+                arena[table + cell] = (place - table) << CELL_BITS | old & _WHAT
+                start = old_table + (old >> CELL_BITS)
                 for at in range(start, _stream_end(arena, start)):
                     arena[place] = arena[at]
                     place += 1
@@ -148,9 +153,9 @@ def _holds(arena: Words, word: int, table: int, removed: Ints) -> bool:
     """Whether one of these rows stands in a cell."""
     if word == 0 or len(removed) == 0:
         return False
-    if word & 3 != 3:
-        return is_among(removed, word >> 2)
-    sure, circles, pieces, place = _counts(arena, table + (word >> 2))
+    if word & 3 != STREAM:
+        return is_among(removed, word >> CELL_BITS)
+    sure, circles, pieces, place = _counts(arena, table + (word >> CELL_BITS))
     for at in range(place, place + sure + circles):
         if is_among(removed, arena[at]):
             return True
@@ -168,13 +173,13 @@ def _read_cell(arena: Words, word: int, table: int, removed: Ints, desk: Desk, c
     record = desk.record
     if word == 0:
         return count
-    if word & 3 != 3:
-        if not is_among(removed, word >> 2):
-            record[count, 1] = SURE if word & 3 == 1 else CIRCLE
-            record[count, 2] = word >> 2
+    if word & 3 != STREAM:
+        if not is_among(removed, word >> CELL_BITS):
+            record[count, 1] = SURE if word & 3 == ONE_SURE else CIRCLE
+            record[count, 2] = word >> CELL_BITS
             count += 1
         return count
-    sure, circles, pieces, place = _counts(arena, table + (word >> 2))
+    sure, circles, pieces, place = _counts(arena, table + (word >> CELL_BITS))
     if count + sure + circles > len(record):
         return -1
     for which in range(sure + circles):

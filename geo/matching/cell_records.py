@@ -19,13 +19,19 @@ from geo.matching.cell_draw import COVERS, CROSSES, Rows, draw
 from geo.matching.cell_layout import (
     BLOCK_DEG,
     BLOCKS_NORTH,
+    CELL_BITS,
     CIRCLE,
     CIRCLE_BITS,
+    CIRCLES_CROSS,
     EDGE,
     K_MOST,
     NO_CELLS,
+    ONE_CIRCLE,
+    ONE_SURE,
     PIECE,
     PIECE_BITS,
+    PIECES_CROSS,
+    STREAM,
     SURE,
     SURE_BITS,
     TURNED,
@@ -194,8 +200,10 @@ def write_cell(
         return 0, place
     kind, row = desk.record[desk.order[begin], 1], desk.record[desk.order[begin], 2]
     if end == begin + 1 and kind != PIECE:
-        return row << 2 | (1 if kind == SURE else 2), place
-    return (place - table) << 2 | 3, _write_stream(arena, desk, begin, end, place)
+        what = ONE_SURE if kind == SURE else ONE_CIRCLE | CIRCLES_CROSS
+        return row << CELL_BITS | what, place
+    after, what = _write_stream(arena, desk, begin, end, place)
+    return (place - table) << CELL_BITS | what, after
 
 
 @kernel
@@ -214,8 +222,13 @@ def sort_by_cell(desk: Desk, cell_count: int, drawn: int) -> None:
 
 
 @kernel
-def _write_stream(arena: NDArray[np.int32], desk: Desk, begin: int, end: int, place: int) -> int:
-    """The stream of one cell; edges come before the piece they belong to, as they were drawn."""
+def _write_stream(
+    arena: NDArray[np.int32], desk: Desk, begin: int, end: int, place: int
+) -> tuple[int, int]:
+    """The stream of one cell: the place after it, and how its cell word ends.
+
+    Edges come before the piece they belong to, as they were drawn.
+    """
     sure, circles, pieces = 0, 0, 0
     for which in range(begin, end):
         kind = desk.record[desk.order[which], 1]
@@ -255,7 +268,8 @@ def _write_stream(arena: NDArray[np.int32], desk: Desk, begin: int, end: int, pl
             head = run
             run = head + 2
             before = -2
-    return head
+    what = STREAM | (CIRCLES_CROSS if circles else 0) | (PIECES_CROSS if pieces else 0)
+    return head, what
 
 
 @kernel

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from geo.matching.cell_circles import circle_q
 from geo.matching.cell_layout import CIRCLE_BITS, ODD, SURE_BITS, TURNED
 from geo.matching.compiled import bare_kernel, inlined
+from geo.matching.hits import CLOSE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
-#: what is known of a pair
-SURE, CLOSE = 1, 2
 #: metres of a degree of latitude at least, and on average
 NORTH_M = 110_500.0
 _NORTH_MEAN_M = 111_132.0

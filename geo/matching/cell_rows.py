@@ -53,11 +53,21 @@ def once_each(out: Rows, begin: int, end: int) -> int:
 
 
 @bare_kernel
-def keep_in_time(offsets: Ints, rows: Rows, at_ms: Ints, live_from_ms: Ints, live_until_ms: Ints) -> int:
-    """Keep the rows that are live at their ping's instant, in place; how many are left."""
-    kept = 0
-    begin = offsets[0]
-    for ping in range(len(offsets) - 1):
+def keep_in_time(
+    offsets: Ints,
+    rows: Rows,
+    at_ms: Ints,
+    live_from_ms: Ints,
+    live_until_ms: Ints,
+    first: int,
+    many: int,
+) -> int:
+    """Keep the rows that are live at their ping's instant, in place; where they end then.
+
+    Of so many pings from the first on, which are the last so far.
+    """
+    kept = begin = offsets[first]
+    for ping in range(first, first + many):
         end = offsets[ping + 1]
         for place in range(begin, end):
             row = rows[place]

@@ -16,27 +16,34 @@ metre about their rim are measured by geodesic (`cell_circles` proves the band);
 does not round (`sides`); poles, 180° and shapes larger than a country have rules of their own below.
 
 The files: `cell_layout` how it lies in memory, `cell_circles` and `cell_polygons` the two tests,
-`cell_draw`, `cell_records` and `cell_update` how blocks are written, `cell_match`, `cell_near` and
-`cell_rims` how they are read.
+`cell_draw`, `cell_records` and `cell_update` how blocks are written, `cell_one`, `cell_match`,
+`cell_near`, `cell_rims` and `cell_around` how they are read.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.matching import cell_match, cell_near, cell_records, cell_rims, cell_rows, cell_update
+from geo.matching import (
+    cell_around,
+    cell_match,
+    cell_near,
+    cell_one,
+    cell_records,
+    cell_rows,
+    cell_update,
+)
 from geo.matching.cell_columns import ShapeColumns
 from geo.matching.cell_directory import Directory
 from geo.matching.cell_draw import Rows
 from geo.matching.cell_layout import BLOCK_DEG, TILE_DEG, Cells, Desk, Hand, larger_desk
 from geo.matching.cell_records import ARENA_FULL, DESK_FULL, Plan
+from geo.matching.cell_store import SHAPE_COLUMNS, Store, cells_of, desk_of, rows_of
 from geo.matching.growing import Growing, larger
-from geo.matching.sides import PARTS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,11 +53,9 @@ Column = TypeVar("Column", np.float64, np.int64, np.int32)
 #: 2 fences that may cross a cell: measured in docs/matching.md
 PLAN = Plan(crossed=2.0, most_blocks=20_000)
 _NO_PLACES = np.empty((0, 3), np.int64)
+#: what an arena begins with; memory that is not written to costs nothing, moving it page by page does
+_WORDS_A_FENCE = 1024
 _PER_REACH = cell_near.degrees_by_reach()
-_FIRST_RECORDS = 1 << 20
-_FIRST_GRID = 1 << 22
-#: so few changed rows share a desk
-_FEW = 16
 #: unused words of the arena are let be up to this share of the used ones, or …
 _WASTE = 0.5
 #: … up to so many
@@ -65,29 +70,10 @@ class BadPing(ValueError):
         self.ping = ping
 
 
-@dataclass
-class _Store:
-    """What the versions of an index share: columns that grow, and who may make them grow.
-
-    Attributes:
-        newest: number of the newest version; only that one may be changed further.
-        desk: kept from change to change, where it is small.
-        wasted: words of the arena that the newest version does not name.
-    """
-
-    shapes: dict[str, Growing]
-    directory: Directory
-    arena: Growing
-    wasted: int = 0
-    newest: int = 0
-    desk: Desk | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 class CellIndex:
     """Shapes, indexed by cells. Never changes; `changed` makes the next one. Safe for many threads."""
 
-    def __init__(self, store: _Store, cells: Cells, plan: Plan, number: int) -> None:
+    def __init__(self, store: Store, cells: Cells, plan: Plan, number: int) -> None:
         self._store = store
         self.cells = cells
         self._plan = plan
@@ -98,13 +84,13 @@ class CellIndex:
     @classmethod
     def build(cls, shapes: ShapeColumns, *, plan: Plan = PLAN) -> CellIndex:
         """An index of these shapes; row i is shape i."""
-        store = _Store(
-            shapes={name: Growing(getattr(shapes, name)) for name in _SHAPE_COLUMNS},
+        store = Store(
+            shapes={name: Growing(getattr(shapes, name)) for name in SHAPE_COLUMNS},
             directory=Directory(),
-            arena=Growing(np.zeros(1, np.int32), room=max(1 << 20, 512 * len(shapes))),
+            arena=Growing(np.zeros(1, np.int32), room=max(1 << 20, _WORDS_A_FENCE * len(shapes))),
         )
         none = np.zeros(0, np.int32)
-        index = cls(store, _cells(store, np.zeros(0, np.int32), none, none), plan, 0)
+        index = cls(store, cells_of(store, np.zeros(0, np.int32), none, none), plan, 0)
         return index._next(shapes, np.zeros(0, np.int64), 0)
 
     # --- reading --------------------------------------------------------------------------------
@@ -144,48 +130,65 @@ class CellIndex:
             own.hand, own.out = Hand.make(), np.empty(1024, np.int32)
         hand: Hand = own.hand
         hand.doubt[0] = 0
-        count = cell_match.match_place(self.cells, lon, lat, own.out, 0, hand)
+        count = cell_one.match_place(self.cells, lon, lat, own.out, 0, hand)
         while count < 0:
             own.out = np.empty(2 * len(own.out), np.int32)
             hand.doubt[0] = 0
-            count = cell_match.match_place(self.cells, lon, lat, own.out, 0, hand)
+            count = cell_one.match_place(self.cells, lon, lat, own.out, 0, hand)
         return own.out[:count].tolist(), bool(hand.doubt[0])
 
-    def near(
-        self, *, lon: Floats, lat: Floats, reach_m: Floats, offsets: Ints, rows: Row32
-    ) -> tuple[NDArray[np.bool_], Ints, Ints]:
-        """Which pairs of `match` have their rim within reach of the ping; see `cell_near`.
+    def around(
+        self,
+        *,
+        lon: Floats,
+        lat: Floats,
+        reach_m: Floats,
+        at_ms: Ints | None,
+        live_from_ms: Ints,
+        live_until_ms: Ints,
+    ) -> cell_around.Found:
+        """`match`, with the odd polygons beside each place, and which rims come near: see `cell_around`.
 
         Args:
-            reach_m: of each ping; NaN asks for nothing.
+            reach_m: of each place; NaN asks for nothing.
+            at_ms: their instants; None where all rows are live.
+            live_from_ms, live_until_ms: by row.
         Returns:
-            A flag per pair; further pairs, as ping << 32 | row, of odd polygons beside a ping; and pings
-            that have to be looked at by other means, whose pairs are all flagged.
+            Columns cut to what was found, without the counts of doubts and far.
+        Raises:
+            BadPing: as `match`.
         """
-        close = np.empty(len(rows), np.int8)
-        extra = np.empty(64 + len(lon) // 4, np.int64)
-        far = np.empty(len(lon) + 1, np.int64)
-        tray = cell_near.Tray.make()
-        lon, lat = plain_column(np.asarray(lon, np.float64)), plain_column(np.asarray(lat, np.float64))
-        reach_m = plain_column(np.asarray(reach_m, np.float64))
+        fixes = cell_around.Fixes(
+            lon=plain_column(lon),
+            lat=plain_column(lat),
+            reach_m=plain_column(np.asarray(reach_m, np.float64)),
+            at_ms=plain_column(np.asarray(() if at_ms is None else at_ms, np.int64)),
+            live_from_ms=plain_column(live_from_ms),
+            live_until_ms=plain_column(live_until_ms),
+        )
+        found = cell_around.Found(
+            offsets=np.empty(len(lon) + 1, np.int64),
+            rows=np.empty(6 * len(lon) + 1024, np.int32),
+            state=np.empty(6 * len(lon) + 1024, np.int8),
+            asked=np.empty(2 * len(lon) + 1024, np.int64),
+            asked_by=np.empty(2 * len(lon) + 1024, np.int64),
+            doubts=np.zeros(64 + len(lon) // 16, np.int64),
+            far=np.zeros(len(lon) + 1, np.int64),
+            extra=np.zeros(1024, np.int64),
+        )
+        found.offsets[0] = 0
+        hand, tray = Hand.make(), cell_near.Tray.make()
+        done = count = asks = 0
         while True:
-            cell_near.near_many(
-                self.cells,
-                lon,
-                lat,
-                reach_m,
-                offsets,
-                rows,
-                close,
-                extra,
-                far,
-                _PER_REACH,
-                self._with_wide,
-                tray,
+            done, count, asks, why = cell_around.around_many(
+                self.cells, fixes, found, _PER_REACH, self._with_wide, hand, tray, done, count, asks
             )
-            if extra[0] < len(extra):
-                return close == cell_rims.CLOSE, extra[1 : extra[0] + 1], far[1 : far[0] + 1]
-            extra = np.empty(2 * int(extra[0]), np.int64)
+            if why == cell_match.DONE:
+                return found.cut(count, asks)
+            if why == cell_match.BAD_PING:
+                raise BadPing(done)
+            found = found.larger()
+            hand = Hand.make(2 * len(hand.doubt))
 
     @property
     def used_bytes(self) -> int:
@@ -219,7 +222,7 @@ class CellIndex:
         held = self._store.shapes
         rings, vertices = held["ends"].used, held["vertex"].used
         shifts = {"rings": rings, "ends": vertices}
-        for name in _SHAPE_COLUMNS:
+        for name in SHAPE_COLUMNS:
             more = getattr(shapes, name)
             held[name].append(more + shifts[name] if name in shifts else more)
 
@@ -228,7 +231,7 @@ class CellIndex:
         store = self._store
         added = np.arange(first, store.shapes["bounds"].used)
         cells = self._with_rows(shapes, removed, first)
-        rows, desk = _rows(store), _desk(store, len(added) + len(removed))
+        rows, desk = rows_of(store), desk_of(store, len(added) + len(removed))
         wide_ones = self._is_wide(self.cells, rows, removed), self._is_wide(cells, rows, added)
         for wide in (False, True):
             if wide and not any(flags.any() for flags in wide_ones):
@@ -245,12 +248,12 @@ class CellIndex:
             after = self._write(cells, rows, desk, places, before, come, removed, side_deg)
             store.wasted += cell_update.live_words(store.arena.whole, before)
             store.directory.put(places, after, wide=wide)
-            cells = _cells(store, cells.everywhere, cells.south, cells.north)
+            cells = cells_of(store, cells.everywhere, cells.south, cells.north)
         store.directory.publish()
         if store.wasted > max(_WASTE * store.arena.used, _WASTE_WORDS):
-            self._compact()
+            store.compact()
         store.newest = self._number + 1
-        cells = _cells(store, cells.everywhere, cells.south, cells.north)
+        cells = cells_of(store, cells.everywhere, cells.south, cells.north)
         return CellIndex(store, cells, self._plan, store.newest)
 
     def _with_rows(self, shapes: ShapeColumns | None, removed: Ints, first: int) -> Cells:
@@ -262,7 +265,7 @@ class CellIndex:
             if shapes is not None and (new := np.flatnonzero(getattr(shapes, name))).size:
                 kept = np.concatenate([kept, first + new]).astype(np.int32)
             found.append(kept)
-        return _cells(self._store, *found)
+        return cells_of(self._store, *found)
 
     def _is_wide(self, cells: Cells, rows: Rows, some: Ints) -> NDArray[np.int8]:
         """1 for rows that stand in tiles' records, 0 for blocks, 2 for those that stand in neither."""
@@ -319,20 +322,6 @@ class CellIndex:
             else:
                 return after
 
-    def _compact(self) -> None:
-        """Copy what is still named into an arena of its own; older versions keep theirs."""
-        store = self._store
-        words = store.directory.all_words()
-        live = sum(cell_update.live_words(store.arena.whole, w) for w in words)
-        target = np.empty(int(live * 1.5) + (1 << 20), np.int32)
-        place = 1
-        for column in words:
-            place = cell_update.copy_records(store.arena.whole, column, target, place)
-        store.directory.replace_words(words)
-        store.arena = Growing(target)
-        store.arena.used = place
-        store.wasted = 0
-
 
 def keep_live(
     offsets: Ints, rows: Row32, at_ms: Ints, live_from_ms: Ints, live_until_ms: Ints
@@ -340,57 +329,12 @@ def keep_live(
     """Offsets and rows of the pairs whose row is live at its ping's instant; overwrites both."""
     at_ms = plain_column(np.asarray(at_ms, np.int64))
     left = cell_rows.keep_in_time(
-        offsets, rows, at_ms, plain_column(live_from_ms), plain_column(live_until_ms)
+        offsets, rows, at_ms, plain_column(live_from_ms), plain_column(live_until_ms), 0, len(at_ms)
     )
     return offsets, rows[:left]
-
-
-_SHAPE_COLUMNS = ("circle", "vertex", "rings", "ends", "is_polygon", "is_odd", "bounds", "rim_m")
 
 
 def plain_column(column: NDArray[Column]) -> NDArray[Column]:
     """A column as kernels take it: contiguous and writeable (they do not write to it)."""
     column = np.ascontiguousarray(column)
     return column if column.flags.writeable else column.copy()
-
-
-def _cells(store: _Store, everywhere: Row32, south: Row32, north: Row32) -> Cells:
-    shapes, directory = store.shapes, store.directory
-    return Cells(
-        root=directory.root,
-        regions=directory.regions.whole,
-        tiles=directory.tiles.whole,
-        wide=directory.wide.whole,
-        arena=store.arena.whole,
-        circle=shapes["circle"].whole,
-        vertex=shapes["vertex"].whole,
-        rings=shapes["rings"].whole,
-        ends=shapes["ends"].whole,
-        everywhere=everywhere,
-        south=south,
-        north=north,
-    )
-
-
-def _rows(store: _Store) -> Rows:
-    return Rows(*(store.shapes[name].whole for name in ("is_polygon", "is_odd", "bounds", "rim_m")))
-
-
-def _desk(store: _Store, changes: int) -> Desk:
-    edges = store.shapes["vertex"].used
-    kept = store.desk
-    if kept is not None and changes < _FEW and len(kept.edge) >= edges:
-        return kept
-    size = min(_FIRST_RECORDS, 4096 * max(changes, 16))
-    made = Desk(
-        record=np.empty((size, 4), np.int32),
-        order=np.empty(size, np.int32),
-        touched=np.empty(_FIRST_GRID, np.int8),
-        parity=np.empty(_FIRST_GRID, np.int8),
-        tally=np.empty(4**7, np.int32),
-        edge=np.empty(2 * edges + 1, np.int64),
-        parts=np.empty(PARTS),
-    )
-    if changes < _FEW:
-        store.desk = made
-    return made

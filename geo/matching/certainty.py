@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from geo.antimeridian import normalize_lon
 from geo.fences.fence import PolygonShape, PresenceRules
-from geo.matching.hits import Pairs
+from geo.matching.hits import CLOSE, Pairs
 from geo.matching.index import BadCoordinates, FenceIndex
 from geo.matching.measures import (
     circles_by_kernel,
@@ -192,34 +192,23 @@ def _decided(
 ) -> Decision:
     if np.isinf(accuracy_m).any():
         _check_fixes(lon, lat, accuracy_m)
-    found = index.pairs(lon=lon, lat=lat, at_ms=at_ms)
     sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)
-    close, ping, fence = index.near(found, lon=lon, lat=lat, reach_m=_reach(policy, rules) * sigma)
-    verdict = np.full(len(found), Verdict.IN, np.int8)
-    some = np.flatnonzero(close)
-    if at_ms is not None and len(ping):
-        live = (index.live_from_ms[fence] <= at_ms[ping]) & (at_ms[ping] < index.live_until_ms[fence])
-        ping, fence = ping[live], fence[live]
-    held_by = np.searchsorted(found.offsets, some, side="right") - 1
-    held = found.fence[some]
-    found, beside, ping, fence = found.with_others(ping, fence)
-    ask, of = np.concatenate([held_by, ping]), np.concatenate([held, fence])
-    known = np.arange(len(ask)) < len(some)
+    around = index.around(lon=lon, lat=lat, at_ms=at_ms, reach_m=_reach(policy, rules) * sigma)
+    verdict = np.full(len(around.pairs), Verdict.IN, np.int8)
+    asked, by = around.asked, around.asked_by
     judged = _judged(
         index,
-        normalize_lon(lon[ask]),
-        lat[ask],
-        sigma[ask],
-        np.arange(len(ask)),
-        of,
+        normalize_lon(lon[by]),
+        lat[by],
+        sigma[by],
+        np.arange(len(by)),
+        around.pairs.fence[asked].astype(np.int64),
         policy,
         rules,
-        known,
+        around.state[asked] == CLOSE,
     )
-    verdict[some] = judged.verdict[: len(some)]
-    if len(ping):
-        verdict = np.insert(verdict, beside, judged.verdict[len(some) :])
-    return Decision(pairs=found, verdict=verdict)
+    verdict[asked] = judged.verdict
+    return Decision(pairs=around.pairs, verdict=verdict)
 
 
 def _reach(policy: CertaintyPolicy, rules: CertaintyRules | None) -> float:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+#: what is known of a pair: the fence holds the ping and its rim is far, or near; or it lies beside
+SURE, CLOSE, BESIDE = 1, 2, 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hits:
@@ -75,6 +78,15 @@ class Pairs:
             fence=hits.fence.astype(np.int32),
         )
 
+    def places_of(self, ping: NDArray[np.int64], fence: NDArray[np.int64]) -> list[int]:
+        """Where these pairs stand, a few of which each is there once."""
+        return [
+            start + int(np.searchsorted(self.fence[start:end], row))
+            for start, end, row in zip(
+                self.offsets[ping].tolist(), self.offsets[ping + 1].tolist(), fence, strict=True
+            )
+        ]
+
     def losing(self, ping: NDArray[np.int64], fence: NDArray[np.int64]) -> Pairs:
         """Without these pairs, a few of which each is there once, in ascending order of ping and fence.
 
@@ -84,12 +96,7 @@ class Pairs:
         """
         if not len(ping):
             return self
-        place = [
-            start + int(np.searchsorted(self.fence[start:end], row))
-            for start, end, row in zip(
-                self.offsets[ping].tolist(), self.offsets[ping + 1].tolist(), fence, strict=True
-            )
-        ]
+        place = self.places_of(ping, fence)
         next_place, next_ping = [*place[1:], len(self.fence)], [*ping.tolist()[1:], len(self.offsets)]
         for n, at in enumerate(place):
             self.fence[at - n : next_place[n] - n - 1] = self.fence[at + 1 : next_place[n]]
@@ -132,3 +139,36 @@ class Pairs:
             offsets=np.concatenate([np.zeros(1, np.int64), *offsets]),
             fence=np.concatenate([part.fence for part in parts]),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """Pairs of places and fences that hold them or lie beside, and what is known of them.
+
+    Attributes:
+        pairs: by place.
+        state: of each pair (int8): `SURE`, `CLOSE` or `BESIDE`.
+        asked, asked_by: positions of the pairs that are not sure, ascending, and their places (int64).
+    """
+
+    pairs: Pairs
+    state: NDArray[np.int8]
+    asked: NDArray[np.int64]
+    asked_by: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, pairs: Pairs, state: NDArray[np.int8]) -> Around:
+        """With what follows from the states."""
+        asked = np.flatnonzero(state != SURE)
+        by = np.searchsorted(pairs.offsets, asked, side="right") - 1
+        return cls(pairs=pairs, state=state, asked=asked, asked_by=by)
+
+    def losing(self, ping: NDArray[np.int64], fence: NDArray[np.int64]) -> Around:
+        """Without these pairs, see `Pairs.losing`."""
+        places = self.pairs.places_of(ping, fence)
+        return Around.of(self.pairs.losing(ping, fence), np.delete(self.state, places))
+
+    def with_beside(self, ping: NDArray[np.int64], fence: NDArray[np.int64]) -> Around:
+        """With these pairs of fences that lie beside, in any order; some may be there already."""
+        pairs, places, _, _ = self.pairs.with_others(ping, fence)
+        return Around.of(pairs, np.insert(self.state, places, BESIDE)) if len(places) else self

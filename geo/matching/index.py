@@ -25,8 +25,8 @@ from geo.antimeridian import normalize_lon
 from geo.fences.fence import FenceVersion
 from geo.matching.boxes import RowsByFence, Trees
 from geo.matching.growing import Gone
-from geo.matching.hits import Hits, Pairs
-from geo.matching.index_columns import BadCoordinates, IndexColumns, Lineage
+from geo.matching.hits import CLOSE, Around, Hits, Pairs
+from geo.matching.index_columns import BadCoordinates, IndexColumns, Lineage, no_place, places_of
 
 if TYPE_CHECKING:
     from geo.matching.cells import CellIndex
@@ -133,7 +133,7 @@ class FenceIndex:
         """
         if self._cells is not None:
             return self.pairs(lon=lon, lat=lat, at_ms=at_ms).hits()
-        lon, lat = _places(lon, lat)
+        lon, lat = places_of(lon, lat)
         trees = self._trees
         ping, fence = trees.all.holding(lon, lat)
         if at_ms is not None:
@@ -152,10 +152,10 @@ class FenceIndex:
         try:
             offsets, fence, doubts = cells.match(lon=lon, lat=lat)
         except BadPing as bad:
-            raise _no_place(bad.ping, lon, lat) from None
+            raise no_place(bad.ping, lon, lat) from None
         found = Pairs(offsets=offsets, fence=fence)
         if len(doubts):
-            found = self._settled(found, lon, lat, doubts)
+            found = found.losing(*self._let_go(lon, lat, doubts))
         if at_ms is None or self._all_live(at_ms):
             return found
         offsets, fence = keep_live(
@@ -168,7 +168,7 @@ class FenceIndex:
         if self._cells is None:
             return self._one_by_rtree(lon, lat, at_ms)
         if not (abs(lat) <= 90 and math.isfinite(lon)):
-            raise _no_place(0, np.array([lon]), np.array([lat]))
+            raise no_place(0, np.array([lon]), np.array([lat]))
         found, unsure = self._cells.one(lon if -180 <= lon < 180 else float(normalize_lon(lon)), lat)
         if unsure:
             found = self.pairs(lon=np.array([lon]), lat=np.array([lat])).fence.tolist()
@@ -187,45 +187,55 @@ class FenceIndex:
         with np.errstate(invalid="ignore"):
             reach_m = np.clip(ENTER_REACH * accuracy_m, _LEAST_REACH_M, _MOST_REACH_M)
         reach_m = np.where(accuracy_m > 0, reach_m, np.nan)
-        sure = self.pairs(lon=lon, lat=lat, at_ms=at_ms)
-        _, ping, fence = self.near(sure, lon=lon, lat=lat, reach_m=reach_m)
-        if at_ms is not None:
-            ping, fence = self._live(at_ms, ping, fence)
-        return Hits.sorted_from(
-            np.concatenate([sure.ping, ping]),
-            np.concatenate([sure.fence.astype(np.int64), fence]),
-            fences=len(self),
-            unique=True,
-        )
+        return self.around(lon=lon, lat=lat, at_ms=at_ms, reach_m=reach_m).pairs.hits()
 
-    def near(
-        self, found: Pairs, *, lon: Floats, lat: Floats, reach_m: Floats
-    ) -> tuple[Bools, Ints, Ints]:
-        """Which pairs have their rim near, and which odd fences lie beside.
+    def around(self, *, lon: Floats, lat: Floats, at_ms: Ints | None, reach_m: Floats) -> Around:
+        """`match`, with the odd fences that lie within reach beside a place, and which rims come near.
 
         Args:
-            found: what `pairs` found for these places.
             reach_m: of each place; NaN asks for nothing.
         Returns:
-            A flag a pair: the rim may come within reach, all of them by R-tree. And further pairs, in
-            any order and possibly found already, of a place and a concave, holed or multi-part fence
-            within reach.
+            By R-tree no pair is sure; by cells only those whose rim may come within reach are not.
         """
-        if self._cells is None:
-            ping, fence = self._beside(np.flatnonzero(reach_m > 0), lon, lat, reach_m)
-            return np.ones(len(found), bool), ping, fence
-        close, extra, far = self._cells.near(
-            lon=lon, lat=lat, reach_m=reach_m, offsets=found.offsets, rows=found.fence
-        )
-        ping, fence = extra >> 32, extra & 0xFFFFFFFF
-        if len(far):
-            more = self._beside(far, lon, lat, np.minimum(reach_m, _MOST_REACH_M))
-            ping, fence = np.concatenate([ping, more[0]]), np.concatenate([fence, more[1]])
-        return close, ping, fence
+        cells = self._cells
+        lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+        if cells is None:
+            pairs = self.pairs(lon=lon, lat=lat, at_ms=at_ms)
+            found = Around.of(pairs, np.full(len(pairs), CLOSE, np.int8))
+            far = np.flatnonzero(reach_m > 0)
+        else:
+            found, far = self._around_by_cells(cells, lon, lat, at_ms, reach_m)
+        if not len(far):
+            return found
+        ping, fence = self._beside(far, lon, lat, np.minimum(reach_m, _MOST_REACH_M))
+        if at_ms is not None:
+            ping, fence = self._live(at_ms, ping, fence)
+        return found.with_beside(ping, fence)
+
+    def _around_by_cells(
+        self, cells: CellIndex, lon: Floats, lat: Floats, at_ms: Ints | None, reach_m: Floats
+    ) -> tuple[Around, Ints]:
+        """What the cells know, and the places that they do not look around."""
+        from geo.matching.cells import BadPing
+
+        timed = at_ms is not None and not self._all_live(at_ms)
+        live = {"live_from_ms": self.live_from_ms, "live_until_ms": self.live_until_ms}
+        try:
+            got = cells.around(lon=lon, lat=lat, reach_m=reach_m, at_ms=at_ms if timed else None, **live)
+        except BadPing as bad:
+            raise no_place(bad.ping, lon, lat) from None
+        pairs = Pairs(offsets=got.offsets, fence=got.rows)
+        found = Around(pairs=pairs, state=got.state, asked=got.asked, asked_by=got.asked_by)
+        if len(got.doubts):
+            ping, row = self._let_go(lon, lat, got.doubts)
+            if at_ms is not None:
+                ping, row = self._live(at_ms, ping, row)
+            found = found.losing(ping, row)
+        return found, got.far
 
     def _beside(self, some: Ints, lon: Floats, lat: Floats, reach_m: Floats) -> tuple[Ints, Ints]:
         """Pairs of these places and the odd fences whose box comes within reach."""
-        lon, lat = _places(np.asarray(lon)[some], np.asarray(lat)[some])
+        lon, lat = places_of(np.asarray(lon)[some], np.asarray(lat)[some])
         near, fence = self._trees.odd_reached(lon, lat, np.asarray(reach_m)[some])
         return some[near], fence
 
@@ -349,16 +359,16 @@ class FenceIndex:
         first, last = self._always_live
         return not len(at_ms) or bool(first <= np.min(at_ms) and np.max(at_ms) < last)
 
-    def _settled(self, found: Pairs, lon: Floats, lat: Floats, doubts: Ints) -> Pairs:
-        """Without the circles whose rim is so near that only the geodesic knew."""
+    def _let_go(self, lon: Floats, lat: Floats, doubts: Ints) -> tuple[Ints, Ints]:
+        """Pairs of a circle, with a rim so near that only the geodesic knows, that do not hold."""
         doubts.sort()
         ping, row = doubts >> 32, doubts & 0xFFFFFFFF
         here = np.arange(len(ping))
         held = self.circles.hold(lon=normalize_lon(lon[ping]), lat=lat[ping], ping=here, fence=row)
-        return found.losing(ping[~held], row[~held])
+        return ping[~held], row[~held]
 
     def _one_by_rtree(self, lon: float, lat: float, at_ms: int | None) -> list[int]:
-        lons, lats = _places(np.array([lon]), np.array([lat]))
+        lons, lats = places_of(np.array([lon]), np.array([lat]))
         x, y = float(lons[0]), float(lats[0])
         fence = np.array(self.in_box(x, y, x, y), np.int64)
         ping = np.zeros(len(fence), np.int64)
@@ -376,19 +386,3 @@ class FenceIndex:
 
 def _identity(version: FenceVersion) -> tuple[int, int, int, int]:
     return version.fence_id, version.version, version.live_from_ms, version.live_until_ms
-
-
-def _places(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
-    """Columns of float64, longitudes in [-180, 180)."""
-    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
-    good = np.isfinite(lon) & (np.abs(lat) <= 90)
-    if not good.all():
-        raise _no_place(int(np.flatnonzero(~good)[0]), lon, lat)
-    return normalize_lon(lon), lat
-
-
-def _no_place(row: int, lon: Floats, lat: Floats) -> BadCoordinates:
-    return BadCoordinates(
-        f"Ping {row} lies at lon {lon[row]}, lat {lat[row]}; admit only finite degrees, "
-        "latitudes from -90 to 90."
-    )

@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geo.antimeridian import normalize_lon
 from geo.errors import NearcastError
 from geo.fences.fence import CircleShape, FenceVersion
 from geo.matching.circles import Circles
@@ -221,3 +222,24 @@ def _check_finite(versions: Sequence[FenceVersion]) -> None:
                 f"Fence {version.fence_id} has a coordinate or radius that is no finite number; "
                 "give degrees and metres."
             )
+
+
+def places_of(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
+    """Columns of float64, longitudes in [-180, 180).
+
+    Raises:
+        BadCoordinates: a coordinate is NaN, infinite or out of range.
+    """
+    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+    good = np.isfinite(lon) & (np.abs(lat) <= 90)
+    if not good.all():
+        raise no_place(int(np.flatnonzero(~good)[0]), lon, lat)
+    return normalize_lon(lon), lat
+
+
+def no_place(row: int, lon: Floats, lat: Floats) -> BadCoordinates:
+    """What to raise about a ping that is no place on earth."""
+    return BadCoordinates(
+        f"Ping {row} lies at lon {lon[row]}, lat {lat[row]}; admit only finite degrees, "
+        "latitudes from -90 to 90."
+    )

@@ -1,10 +1,11 @@
-"""Polygon fences as columns: prepared geometry to hold pings, directed edges to weigh them.
+"""Polygon fences as columns: geometry to hold pings, directed edges to weigh them.
 
 Polygons stand in unwrapped longitudes: what was split at 180° is joined again, so the cut is no rim.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ Bools = NDArray[np.bool_]
 
 #: beyond, an edge straight in degrees is bent on the ground, and no polygon counts as convex
 POLAR_DEG = 85.0
+#: preparing a geometry writes to it, and indexes of one line share theirs
+_READY_LOCK = threading.Lock()
 #: edges that share a box
 STRETCH = 16
 #: sines of turns down to minus this are rounding: 10,000 of them do not make a dent
@@ -34,7 +37,8 @@ class Polygons:
     """Polygons by row of the index; None, NaN or nothing in the rows of circles.
 
     Attributes:
-        geometry: unwrapped, shells counter-clockwise, prepared and used once (thread-safe to read).
+        geometry: unwrapped, shells counter-clockwise; asked by `hold` only.
+        is_ready: rows whose geometry is prepared and was used, hence is safe to read by many threads.
         bounds: (n, 4) west, south, east, north; `east` may exceed 180.
         is_convex: nowhere outside is P(inside) ≥ 0.5; False for circles.
         goes_round: a part spans all longitudes.
@@ -48,6 +52,7 @@ class Polygons:
     """
 
     geometry: NDArray[Any]
+    is_ready: Bools
     bounds: Floats
     is_convex: Bools
     goes_round: Bools
@@ -73,6 +78,7 @@ class Polygons:
         stretches = -(-count // STRETCH)
         return cls(
             geometry=geometry,
+            is_ready=np.zeros(len(shapes), bool),
             bounds=shapely.bounds(geometry).reshape(-1, 4),
             is_convex=is_convex & ~goes_round,
             goes_round=goes_round,
@@ -92,6 +98,7 @@ class Polygons:
         counts = np.zeros(rows, np.int64)
         return cls(
             geometry=np.full(rows, None, object),
+            is_ready=np.zeros(rows, bool),
             bounds=np.full((rows, 4), np.nan),
             is_convex=np.zeros(rows, bool),
             goes_round=np.zeros(rows, bool),
@@ -113,6 +120,9 @@ class Polygons:
             lon, lat: columns of the pings, longitudes in [-180, 180).
             ping, fence: pairs of a row of those columns and a row of polygons.
         """
+        late = ~self.is_ready[fence]
+        if late.any():
+            self._make_ready(np.unique(fence[late]))
         x, y, shape = lon[ping], lat[ping], self.geometry[fence]
         held = np.asarray(shapely.intersects_xy(shape, x, y))
         across = np.flatnonzero(~held & (x + 360.0 <= self.bounds[fence, 2]))
@@ -121,6 +131,17 @@ class Polygons:
             south, north = self.bounds[fence, 1], self.bounds[fence, 3]
             held |= ((y == 90) & (north == 90)) | ((y == -90) & (south == -90))
         return held
+
+    def _make_ready(self, rows: Ints) -> None:
+        """Prepare these rows, the first time that somebody asks for them.
+
+        It takes some 50 bytes a corner, which fences that no R-tree ever asks for do not cost.
+        """
+        with _READY_LOCK:
+            geometry = self.geometry[rows]
+            shapely.prepare(geometry)
+            _warm_up(geometry)
+            self.is_ready[rows] = True
 
 
 def _stretch_boxes(ends: Floats, count: Ints) -> Floats:
@@ -135,17 +156,14 @@ def _stretch_boxes(ends: Floats, count: Ints) -> Floats:
 
 
 def _geometries(shapes: Sequence[Shape]) -> NDArray[Any]:
-    """Unwrapped, oriented, prepared copies: the shapes' own geometry is shared and left alone."""
+    """Unwrapped, oriented copies: the shapes' own geometry is shared and left alone."""
     given = [s.geometry if isinstance(s, PolygonShape) else None for s in shapes]
     geometry = np.empty(len(given), object)
     geometry[:] = given
     bounds = shapely.bounds(geometry).reshape(-1, 4)
     for row in np.flatnonzero((bounds[:, 0] == -180) & (bounds[:, 2] == 180)).tolist():
         geometry[row] = unwrap(geometry[row])
-    geometry = np.asarray(shapely.orient_polygons(geometry, exterior_cw=False), object)
-    shapely.prepare(geometry)
-    _warm_up(geometry)
-    return geometry
+    return np.asarray(shapely.orient_polygons(geometry, exterior_cw=False), object)
 
 
 def _warm_up(geometry: NDArray[Any]) -> None:

@@ -11,7 +11,9 @@ from scipy.stats import ncx2
 from geo.fences.fence import CircleShape
 from geo.matching import weigh
 from geo.matching.certainty import CertaintyPolicy, Verdict, decide, judge
+from geo.matching.hits import CLOSE
 from geo.matching.index import FenceIndex
+from geo.matching.polygons import Polygons
 from tests.judging import P_ERROR, metres_shape
 from tests.strategies import polygon_shape, version_of
 from tests.worlds import World, world
@@ -120,11 +122,10 @@ def test_nearly_no_pair_needs_its_p():
     ]
     index = FenceIndex.build(versions).compile()
     lon, lat = rng.uniform((126.9, 37.4), (127.1, 37.6), (4_000, 2)).T
-    found = index.pairs(lon=lon, lat=lat)
-    close, ping, _ = index.near(found, lon=lon, lat=lat, reach_m=np.full(4_000, 8.0))
-    assert len(found) > 20_000
-    assert close.mean() < 0.01
-    assert len(ping) == 0
+    found = index.around(lon=lon, lat=lat, at_ms=None, reach_m=np.full(4_000, 8.0))
+    assert len(found.pairs) > 20_000
+    assert 0 < len(found.asked) < 0.01 * len(found.pairs)
+    assert (found.state[found.asked] == CLOSE).all()
 
 
 def test_the_middle_of_a_hole_is_found_beside_its_fence():
@@ -160,3 +161,24 @@ def test_a_poor_fix_at_the_centre_never_leaves():
     )
     assert found.pairs.ping.tolist() == [0, 1, 2, 3, 4]
     assert found.verdict.tolist() == [Verdict.IN, *[Verdict.UNDECIDED] * 4]
+
+
+def test_a_polygon_weighs_the_same_whether_its_side_is_known_or_not():
+    rng = np.random.default_rng(23)
+    turn = np.linspace(0, 2 * np.pi, 301)[:-1]
+    far = 300.0 * rng.uniform(0.6, 1.0, 300)
+    ring = shapely.Polygon(np.column_stack([far * np.cos(turn), far * np.sin(turn)]))
+    shape = polygon_shape(metres_shape(127.0, 37.5, ring - shapely.Point(0, 0).buffer(60)))
+    polygons = Polygons.build([shape])
+    corners = shapely.get_coordinates(polygons.geometry)
+    count = 3_000
+    # about corners, where sides are hardest to tell, and all over
+    near = corners[rng.integers(0, len(corners), count)] + rng.normal(0, 1e-4, (count, 2))
+    lon, lat = np.where(rng.random((count, 1)) < 0.7, near, rng.uniform(-0.005, 0.005, 2) + near).T
+    held = polygons.hold(lon=lon, lat=lat, ping=np.arange(count), fence=np.zeros(count, np.int64))
+    assert 300 < held.sum() < count - 300
+    columns = polygons.ends, polygons.stretch_box, 0, int(polygons.count[0]), 0
+    for x, y, inside, sigma in zip(lon, lat, held, 10.0 ** rng.uniform(0.5, 2.5, count), strict=True):
+        known = weigh.polygon_p(*columns, x, y, sigma, int(inside))
+        unknown = weigh.polygon_p(*columns, x, y, sigma, weigh.UNKNOWN)
+        assert known == pytest.approx(unknown, rel=1e-9, abs=1e-9)
