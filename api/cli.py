@@ -11,6 +11,7 @@ from api.commands.demo import demo
 from api.commands.doctor import doctor
 from api.commands.explaining import explain
 from api.commands.keys import keys
+from api.commands.recorded import pings
 from api.commands.replaying import replay
 from api.commands.reports import report
 from api.commands.serving import migrate, openapi, serve, worker
@@ -60,6 +61,7 @@ for _command in (
     keys,
     migrate,
     openapi,
+    pings,
     replay,
     report,
     serve,

@@ -18,15 +18,17 @@ from geo.errors import NearcastError
 ALIASES: dict[str, tuple[str, ...]] = {
     "lat": ("lat", "latitude", "y", "위도"),
     "lng": ("lng", "lon", "long", "longitude", "x", "경도"),
-    "at": ("at", "datetime", "time", "timestamp", "t", "recorded_at"),
+    "at": ("at", "taken_at", "datetime", "time", "timestamp", "t", "recorded_at"),
     "device_id": ("device_id", "uid", "user", "device", "trackid"),
     "ad_id": ("ad_id", "adid", "idfa"),
     "user_id": ("user_id",),
     "accuracy_m": ("accuracy_m", "accuracy"),
     "platform": ("platform",),
     "app": ("app",),
+    "mocked": ("mocked",),
 }
 NEEDED = ("lat", "lng", "at")
+_BY_AD_ID = "adid:"
 _NUMBERS = ("lat", "lng", "accuracy_m")
 Ping = dict[str, Any]
 
@@ -77,14 +79,23 @@ def read(path: Path, *, zone: tzinfo = UTC, device_id: str | None = None) -> Rec
             continue
         at = _time(path, place, row["at"], zone)
         ping = {name: value for name, value in row.items() if value not in (None, "")}
-        if "device_id" not in ping and "ad_id" not in ping:
-            ping["device_id"] = stem
+        _name_device(ping, stem)
         ping["at"] = at.isoformat(timespec="milliseconds")
         timed.append((at, ping))
     if not timed:
         raise UnreadableRecording(f"{path.name}: no point with a time ({untimed} without).")
     timed.sort(key=lambda item: item[0])  # stable: equal times stay in the file's order
     return Recording(pings=[ping for _, ping in timed], untimed=untimed)
+
+
+def _name_device(ping: Ping, stem: str) -> None:
+    """Sealed pings of a phone without a device id name it by its ad id, as `adid:<ad id>`."""
+    known = str(ping.get("device_id", ""))
+    if known.startswith(_BY_AD_ID):
+        ping["ad_id"] = known.removeprefix(_BY_AD_ID)
+        del ping["device_id"]
+    elif not known and "ad_id" not in ping:
+        ping["device_id"] = stem
 
 
 def _unpacked(path: Path, data: bytes) -> bytes:
@@ -186,6 +197,10 @@ def _fields(path: Path, headings: Iterable[str]) -> dict[int, str]:
 
 def _ping(path: Path, place: str, row: Mapping[str, Any]) -> Ping:
     ping = dict(row)
+    if isinstance(mocked := ping.pop("mocked", None), str):
+        mocked = mocked.lower() in ("true", "1", "t", "yes")
+    if mocked:
+        ping["mocked"] = True
     for name in _NUMBERS:
         if ping.get(name) in (None, ""):
             continue

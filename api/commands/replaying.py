@@ -38,6 +38,7 @@ class ReplayStopped(NearcastError):
 @click.option("--batch", default=1000, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--zone", default="UTC", show_default=True, help="Time zone of times without one.")
 @click.option("--device", help="Device id of points that name none. Default: the file's name.")
+@click.option("--app", help="The app that the pings are of. Default: what the file says.")
 @json_option
 def replay(
     file: Path,
@@ -47,9 +48,12 @@ def replay(
     batch: int,
     zone: str,
     device: str | None,
+    app: str | None,
     as_json: bool,
 ) -> None:
     """Post the pings of FILE (csv, ndjson, gpx, parquet; also .gz) in time order.
+
+    Sealed pings of NEARCAST_PING_FILES are such files, and so is what `nearcast pings` writes.
 
     For history older than the horizon use --backfill, or a server with `serve --clock replay`.
     """
@@ -57,6 +61,9 @@ def replay(
         recording = read(file, zone=ZoneInfo(zone), device_id=device)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise click.UsageError(f"'{zone}' is no time zone; say one like Asia/Seoul.") from error
+    if app is not None:
+        for ping in recording.pings:
+            ping["app"] = app
     with _progress(len(recording.pings)) as advance:
         counts, requests = post(
             recording.pings, url=url, key=key, backfill=backfill, batch=batch, advance=advance

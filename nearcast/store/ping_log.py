@@ -37,10 +37,12 @@ class LoggedPings:
     Attributes:
         fixes: structured array with the fields of `FIX`; `outcome` holds `Outcome` codes, `reason` an
             index into `REASONS` or -1, `flags` bits of `Flag`.
+        seq: the row of the log that each was taken with.
         last_seq: the newest log row read, 0 when none was.
     """
 
     fixes: NDArray[np.void]
+    seq: Ints
     last_seq: int
 
     def __len__(self) -> int:
@@ -111,7 +113,8 @@ def read(
     wanted = each(conn, app_id=app_id, first_ms=first_ms, last_ms=last_ms, devices=devices, files=files)
     found = _joined(wanted)
     once = _first_logged(found.fixes)
-    return LoggedPings(fixes=found.fixes[once], last_seq=int(found.seq.max(initial=0)))
+    last_seq = int(found.seq.max(initial=0))
+    return LoggedPings(fixes=found.fixes[once], seq=found.seq[once], last_seq=last_seq)
 
 
 def each(
@@ -188,7 +191,8 @@ def since(
             parts.append(_without(sealed, [*seqs, *known]))
     found = _joined(parts)
     last_seq = int(found.seq.max(initial=0))
-    return LoggedPings(fixes=found.fixes, last_seq=last_seq), np.unique(found.seq).tolist()
+    logged = LoggedPings(fixes=found.fixes, seq=found.seq, last_seq=last_seq)
+    return logged, np.unique(found.seq).tolist()
 
 
 def newest_ms(conn: sa.Connection) -> int:
@@ -196,6 +200,16 @@ def newest_ms(conn: sa.Connection) -> int:
     tables = (ping_log, ping_file)
     found = (conn.execute(sa.select(sa.func.max(table.c.last_ms))).scalar() for table in tables)
     return max(newest or 0 for newest in found)
+
+
+def span_ms(conn: sa.Connection, app_id: int) -> tuple[int, int] | None:
+    """The oldest and the newest instant of which an app's pings are kept; None without any."""
+    found = []
+    for table in (ping_log, ping_file):
+        query = sa.select(sa.func.min(table.c.first_ms), sa.func.max(table.c.last_ms))
+        found.append(conn.execute(query.where(table.c.app_id == app_id)).one())
+    ends = [(first, last) for first, last in found if first is not None]
+    return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
 
 
 def count(conn: sa.Connection, *, workspace_apps: Iterable[int] | None = None) -> int:

@@ -258,3 +258,13 @@ def test_few_hashes_share_their_bits():
         counts = counts[counts > 0]
         assert counts.max() < 2.0 * counts.mean()
     assert len(np.unique(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("together", [1, 3, 8, 20])
+def test_the_eight_newest_pings_of_a_device_are_known_again(together):
+    recent = RecentFixes(keep_ms=1 << 40)
+    rows = [(1, at, 127.0, 37.0, 5) for at in range(20)]
+    for first in range(0, 20, together):
+        remember(recent, rows[first : first + together])
+        remember(recent, rows[first : first + together][-RING:])
+    assert recent.repeated(pings_of(rows)).tolist() == [False] * (20 - RING) + [True] * RING
