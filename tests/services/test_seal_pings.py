@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from geo.matching.pings import Admission, Outcome, PingReason, Pings
 from nearcast.services import seal_pings as sealing
-from nearcast.services.recent_log import RecentLog
+from nearcast.services.intake import Intake
 from nearcast.services.seal_pings import DAY_MS, HOLD_MS, Sealed, mend, seal_pings
 from nearcast.store import ping_log, ping_seals
 from nearcast.store.engine import in_transaction, make_engine, reading
@@ -285,17 +285,17 @@ def test_a_process_that_starts_remembers_what_was_sealed(either_world: World, fi
     world = either_world
     walk(world)
     seal_pings(world.engine, files, now_ms=TOMORROW_MS)
-    recent = RecentLog(files)
-    world.recent = recent
+    anew = Intake(world.engine, world.clock, files=files)
+    world.intake = anew
     assert (
         world.post([{"who": "b", "at": GANGNAM, "min": 5, "accuracy_m": 30.0}]).admission.outcome[0]
         == Outcome.DUPLICATE
     )
     # a row that was sealed before this process read it
-    world.recent = RecentLog(files)
+    world.intake = Intake(world.engine, world.clock, files=files)
     world.post([{"who": "c", "at": OUTSIDE, "min": 14}])
     seal_pings(world.engine, files, now_ms=TOMORROW_MS)
-    world.recent = recent
+    world.intake = anew
     again = world.post([{"who": "c", "at": OUTSIDE, "min": 14}])
     assert again.admission.outcome[0] == Outcome.DUPLICATE
 
@@ -310,7 +310,7 @@ def test_pings_are_taken_while_the_folder_is_away(world: World, tmp_path: Path) 
             world.engine,
             lambda c: ping_log.read(c, app_id=world.app_id, first_ms=0, last_ms=2**50, files=files),
         )
-    world.recent = RecentLog(files)
+    world.intake = Intake(world.engine, world.clock, files=files)
     receipt = world.post([{"who": "b", "at": GANGNAM, "min": 15}])
     assert receipt.admission.outcome[0] == Outcome.ACCEPTED
 
