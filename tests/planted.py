@@ -26,10 +26,10 @@ BUG = "NEARCAST_PLANTED"
 LATE_S = 0.15
 
 #: where ingest opens its transaction, writes its log, its evidence and its outbox
-TAKES = ("api.routes.pings", "in_transaction")
+TAKES = ("nearcast.services.intake", "in_transaction")
 APPENDS = ("nearcast.store.ping_log", "append")
 SAVES_STAYS = ("nearcast.store.stays", "save")
-INSERTS_NEW = ("nearcast.store.decisions", "insert_new")
+INSERTS_NEW = ("nearcast.store.decisions", "insert_columns")
 
 
 def _patch(seam: tuple[str, str], made: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -57,7 +57,7 @@ def ack_before_commit() -> None:
     threading.Thread(target=work, daemon=True).start()
 
     def made(take: Callable[..., Any]) -> Callable[..., Any]:
-        def lazy(engine: sa.Engine, verb: Any) -> Any:
+        def lazy(engine: sa.Engine, verb: Any, **_: Any) -> Any:
             class Undone(Exception):
                 pass
 
