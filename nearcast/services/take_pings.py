@@ -29,7 +29,7 @@ from nearcast.services.match_pings import Near, judged_fixes
 from nearcast.services.memory import Memory
 from nearcast.services.raw_pings import RawPings
 from nearcast.services.tell_transitions import Seen, crossed, doubted, transitions_of
-from nearcast.services.tell_webhooks import tell, told_visits
+from nearcast.services.tell_webhooks import Who, tell, told_visits
 from nearcast.store import ping_log
 from nearcast.store import stays as stay_store
 from nearcast.store.ping_fixes import Flag
@@ -139,7 +139,7 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     told = transitions_of(batch.snapshot, changes.events, seen.before)
     silent = doubted(fixes, changes, seen) + crossed(batch.snapshot, pings, seen)
     made = decided(conn, batch.snapshot, pings, [*told, *silent], settled, app_id=batch.app_id)
-    _tell_webhooks(conn, batch, told, changes)
+    _tell_webhooks(conn, batch, told, changes, settled)
     lap("decide")
     logged = ping_log.append(
         conn, app_id=batch.app_id, pings=pings, admission=admission, flags=seen.flags
@@ -242,11 +242,21 @@ def _advance(conn: sa.Connection, snapshot: Snapshot, stays: Stays, fixes: Judge
 
 
 def _tell_webhooks(
-    conn: sa.Connection, batch: Batch, told: Sequence[Transition], changes: Changes
+    conn: sa.Connection,
+    batch: Batch,
+    told: Sequence[Transition],
+    changes: Changes,
+    settled: Settled,
 ) -> None:
+    """What endpoints are told without any campaign; a device is who it is as of its ping."""
     if not batch.snapshot.webhooks or batch.backfill:
         return
     index = batch.snapshot.index
+    rows = [t.ping for t in told]
+    people = {
+        t.device: Who(key=str(batch.raw.keys[row]), user_id=user_id)
+        for t, row, (user_id, _) in zip(told, rows, settled.who_at(rows), strict=True)
+    }
     tell(
         conn,
         app_id=batch.app_id,
@@ -257,6 +267,7 @@ def _tell_webhooks(
         transitions=told,
         visits_closed=told_visits(index, changes.closed),
         visits_amended=told_visits(index, changes.amended, gone=changes.visits_gone),
+        people=people,
     )
 
 

@@ -29,7 +29,7 @@ from nearcast.store import notices, uploads
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import attempt, campaign, delivery, device, notice
 from tests.receiver import Receiver, receiving, status
-from tests.world import GANGNAM, MIN, OUTSIDE, START_MS, World
+from tests.world import GANGNAM, MIN, OUTSIDE, START_MS, World, north
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +76,14 @@ def _told(house: House, url: str, people: int) -> World:
         message={"channel": "webhook", "webhook_id": webhook_id, "title": "t", "body": "b"},
     )
     ads = [f"38400000-8cf0-11bd-b23e-{n:012}" for n in range(people)]
-    world.post([{"who": f"phone-{ad}", "ad_id": ad, "at": GANGNAM, "min": 0} for ad in ads])
+    # not all on one spot, which would be suspect
+    spots = [north(GANGNAM, n / 4) for n in range(people)]
+    world.post(
+        [
+            {"who": f"phone-{ad}", "ad_id": ad, "at": spot, "min": 0}
+            for ad, spot in zip(ads, spots, strict=True)
+        ]
+    )
     return world
 
 

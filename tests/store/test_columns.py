@@ -24,7 +24,7 @@ def _stays(n: int, **changed: object) -> dict[str, object]:
     numbers = np.arange(n, dtype=np.int64)
     columns: dict[str, object] = {"device_id": numbers, "fence_id": numbers + 7}
     columns |= {"inside": np.arange(n) % 2 == 0}
-    columns |= dict.fromkeys(("told_ms", "arrived_ms", "left_ms"), numbers)
+    columns |= dict.fromkeys(("told_ms", "presumed_ms", "arrived_ms", "left_ms"), numbers)
     columns |= dict.fromkeys(("fixes", "p_sum", "out_first_ms", "out_last_ms"), numbers)
     columns |= {"out_fixes": numbers, "out_far": numbers}
     columns |= {"out_lon": numbers / 3, "out_lat": -numbers / 3}
