@@ -1,4 +1,4 @@
-"""Live transitions: enter, dwell and exit of a device at a fence (product P3, P4).
+"""Live transitions: enter, dwell and exit of a device at a fence (product P3, P4), said plainly.
 
 Transitions are messages about now: they look at fixes younger than the staleness bound, in the order
 in which they come. Visits (`visits.py`) do not depend on any order; both read the same verdicts.
@@ -6,10 +6,13 @@ in which they come. Visits (`visits.py`) do not depend on any order; both read t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Kind(StrEnum):
@@ -26,6 +29,21 @@ class Cause(StrEnum):
     FIX = "fix"
     SILENCE = "silence"
     FENCE_EDIT = "fence_edit"
+    PRESUMED = "presumed"
+    CROSSING = "crossing"
+
+
+#: codes in columns of events: the place in these
+KINDS = tuple(Kind)
+CAUSES = tuple(Cause)
+
+#: the dwell thresholds (seconds) somebody listens to, by row of the fence version in the index
+DwellsOf = Callable[[int], Sequence[int]]
+
+
+def no_dwells(fence: int) -> Sequence[int]:
+    """Nobody listens to any dwell."""
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +69,48 @@ class PresencePolicy:
     far_m: float = 100.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExitRules:
+    """When out fixes become an exit, as columns: one row a fence version (product P3).
+
+    Attributes: as in `PresencePolicy`, spans in ms.
+    """
+
+    fixes: NDArray[np.int64]
+    span_ms: NDArray[np.int64]
+    far_sigma: NDArray[np.float64]
+    far_m: NDArray[np.float64]
+
+    @classmethod
+    def same(cls, policy: PresencePolicy, rows: int) -> ExitRules:
+        """The workspace's rules for every one of so many fence rows."""
+        return cls(
+            fixes=np.full(rows, policy.exit_fixes, np.int64),
+            span_ms=np.full(rows, policy.exit_span_s * 1000, np.int64),
+            far_sigma=np.full(rows, policy.far_sigma, np.float64),
+            far_m=np.full(rows, policy.far_m, np.float64),
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> ExitRules:
+        """The rules of these fence rows, in that order."""
+        return ExitRules(
+            fixes=self.fixes[rows],
+            span_ms=self.span_ms[rows],
+            far_sigma=self.far_sigma[rows],
+            far_m=self.far_m[rows],
+        )
+
+    def policy_at(self, fence: int, policy: PresencePolicy) -> PresencePolicy:
+        """The policy with this fence row's own rules in place of the workspace's."""
+        return replace(
+            policy,
+            exit_fixes=int(self.fixes[fence]),
+            exit_span_s=int(self.span_ms[fence]) // 1000,
+            far_sigma=float(self.far_sigma[fence]),
+            far_m=float(self.far_m[fence]),
+        )
+
+
 class Fix(NamedTuple):
     """One judged fix of a device at one fence; a tuple, because a batch makes thousands.
 
@@ -70,6 +130,7 @@ class Fix(NamedTuple):
     lon: float
     lat: float
     fresh: bool
+    fence: int = 0  # row of the fence version that is live at its instant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,12 +157,14 @@ class Live:
         arrived_ms, left_ms: first and last in fix of the newest visit.
         told_ms: the longest dwell of this visit that a fresh fix has shown; -1 while none has, so
             that its enter is still to come.
+        presumed_ms: the longest dwell of this visit that was presumed without a fix; -1: none.
     """
 
     inside: bool
     arrived_ms: int
     left_ms: int
     told_ms: int
+    presumed_ms: int = -1
     run: Run = NO_RUN
 
 
@@ -137,7 +200,10 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A step of the live machine before it is addressed: what, by which fix, dated when."""
+    """A step of the live machine before it is addressed: what, by which fix, dated when.
+
+    `again`: a dwell that was presumed before it was proven; who was told then is not told again.
+    """
 
     kind: Kind
     fix: Fix
@@ -145,17 +211,24 @@ class Event:
     arrived_ms: int
     dwell_s: int | None = None
     cause: Cause = Cause.FIX
+    again: bool = False
 
 
 def step(
-    live: Live | None, fixes: Sequence[Fix], *, policy: PresencePolicy, dwells_s: Sequence[int]
+    live: Live | None,
+    fixes: Sequence[Fix],
+    *,
+    policy: PresencePolicy,
+    dwells_s: DwellsOf = no_dwells,
+    rules: ExitRules | None = None,
 ) -> tuple[Live | None, list[Event]]:
-    """Advance one device at one fence by its judged fixes.
+    """Advance one device at one fence by its judged fixes: the plain twin of `stay_rounds`.
 
     Args:
         live: where the machine stands; None: this device has no evidence here.
         fixes: in time order; in fixes newer than `live.left_ms`, others than `newest_ms(live)`.
-        dwells_s: thresholds somebody listens to, in seconds.
+        dwells_s: thresholds somebody listens to, by fence row.
+        rules: exit rules by fence row; None: the policy's everywhere.
     Returns:
         The new state (None while no in fix was seen) and the events in time order; a stale fix
         changes the state and makes no event. An enter that a stale fix could not fire is fired by
@@ -167,7 +240,8 @@ def step(
         if fix.verdict > 0:
             live = _go_in(live, fix, policy, dwells_s, events)
         elif live is not None and live.inside:
-            live = _go_out(live, fix, policy, events)
+            here = policy if rules is None else rules.policy_at(fix.fence, policy)
+            live = _go_out(live, fix, here, events)
     return live, events
 
 
@@ -177,29 +251,31 @@ def newest_ms(live: Live) -> int:
 
 
 def _go_in(
-    live: Live | None,
-    fix: Fix,
-    policy: PresencePolicy,
-    dwells_s: Sequence[int],
-    events: list[Event],
+    live: Live | None, fix: Fix, policy: PresencePolicy, dwells_s: DwellsOf, events: list[Event]
 ) -> Live:
     if live is not None and fix.at_ms - live.left_ms <= policy.gap_s * 1000:
-        arrived_ms, told_ms = live.arrived_ms, live.told_ms
+        arrived_ms, told_ms, presumed_ms = live.arrived_ms, live.told_ms, live.presumed_ms
     else:
         if live is not None and live.inside and live.told_ms >= 0 and fix.fresh:
             events.append(Event(Kind.EXIT, fix, live.left_ms, live.arrived_ms, cause=Cause.SILENCE))
-        arrived_ms, told_ms = fix.at_ms, -1
+        arrived_ms, told_ms, presumed_ms = fix.at_ms, -1, -1
     dwell_ms = fix.at_ms - arrived_ms
     if fix.fresh:
         if told_ms < 0:
             events.append(Event(Kind.ENTER, fix, fix.at_ms, arrived_ms))
         events += [
-            Event(Kind.DWELL, fix, fix.at_ms, arrived_ms, dwell_s=dwell_s)
-            for dwell_s in sorted(dwells_s)
-            if told_ms < dwell_s * 1000 <= dwell_ms
+            Event(Kind.DWELL, fix, fix.at_ms, arrived_ms, dwell_s=n, again=n * 1000 <= presumed_ms)
+            for n in sorted(set(dwells_s(fix.fence)))
+            if told_ms < n * 1000 <= dwell_ms
         ]
         told_ms = max(told_ms, dwell_ms)
-    return Live(inside=True, arrived_ms=arrived_ms, left_ms=fix.at_ms, told_ms=told_ms)
+    return Live(
+        inside=True,
+        arrived_ms=arrived_ms,
+        left_ms=fix.at_ms,
+        told_ms=told_ms,
+        presumed_ms=presumed_ms,
+    )
 
 
 def _go_out(live: Live, fix: Fix, policy: PresencePolicy, events: list[Event]) -> Live:

@@ -1,252 +1,217 @@
-"""What is kept of a device at a fence, and how a batch of judged fixes changes it (notes/spine.md §4).
+"""How a batch of judged fixes changes what is kept of devices at fences (notes/spine.md §4).
 
-A `Stay` holds the newest evidence and the end state of `visits_of` over all of it, so that a fix in
-time order costs one step. A late fix that says something new is joined to all evidence of the pair and
-the visits are cut again: the result is always `visits_of(all evidence)`.
+A stay holds the newest evidence of a pair and the end state of `visits_of` over all of it, so that a
+fix in time order costs one step. Late evidence touches the visits within a gap of it and the one chunk
+around it. The result is always `visits_of(all evidence)`, in whatever order it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from geo.matching.presence import (
-    NO_RUN,
-    Event,
-    Fix,
-    Live,
-    PresencePolicy,
-    newest_ms,
-    step,
+from geo.matching.presence import DwellsOf, ExitRules, PresencePolicy, no_dwells
+from geo.matching.stay_amend import Amended
+from geo.matching.stay_columns import (
+    EVIDENCE,
+    TAIL,
+    Changes,
+    ChunkKeys,
+    Chunks,
+    Events,
+    JudgedFixes,
+    Key,
+    Stays,
+    VisitKeys,
+    Visits,
+    key_codes,
+    span_ms,
 )
-from geo.matching.visits import P_SCALE, Evidence, Visit, instants, join, pack, visits_of
+from geo.matching.stay_late import Batch, Late, Load
+from geo.matching.stay_pairs import NEVER_MS, Pairs
+from geo.matching.stay_rounds import Rounds
+from geo.matching.tables import Ints
+from geo.matching.visits import Visit, pack
 
-TAIL = 64  # evidence kept in the stay itself; the older half of a full tail becomes a chunk
-_EVIDENCE = np.dtype("<i8")
-
-Key = tuple[int, int]  # device, fence id
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stay:
-    """The newest evidence of a device at a fence, its newest visit and its live state.
-
-    Attributes:
-        fixes, p_sum: of the newest visit, whose arrival and end stand in `live`.
-        evidence: the newest evidence, packed little-endian int64, ascending; never empty.
-    """
-
-    live: Live
-    fixes: int
-    p_sum: int
-    evidence: bytes
-
-    @property
-    def visit(self) -> Visit:
-        """The newest visit as it stands."""
-        return Visit(
-            arrived_ms=self.live.arrived_ms,
-            left_ms=self.live.left_ms,
-            fixes=self.fixes,
-            p_sum=self.p_sum,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class History:
-    """What an amendment has to see: older evidence and the visits written so far."""
-
-    chunk_firsts_ms: Sequence[int]
-    evidence: Evidence
-    visits: Sequence[Visit]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Changes:
-    """What a batch changes, by (device, fence id); everything else stays as it is."""
-
-    stays: dict[Key, Stay] = field(default_factory=dict)
-    visits: dict[Key, list[Visit]] = field(default_factory=dict)
-    visits_gone: list[tuple[Key, int]] = field(default_factory=list)
-    chunks: list[tuple[Key, bytes]] = field(default_factory=list)
-    chunks_gone: list[tuple[Key, int]] = field(default_factory=list)
-    events: list[tuple[Key, Event]] = field(default_factory=list)
-    known: set[int] = field(default_factory=set)  # batch rows whose evidence was there before
-
-
-def unpack(packed: bytes) -> Evidence:
-    """Evidence from its packed form."""
-    return np.frombuffer(packed, _EVIDENCE).astype(np.int64)
-
-
-def pack_bytes(evidence: Evidence) -> bytes:
-    """The packed form of evidence."""
-    return evidence.astype(_EVIDENCE).tobytes()
+_SIZE = EVIDENCE.itemsize
 
 
 def advance(
-    stays: Mapping[Key, Stay],
-    groups: Iterable[tuple[Key, list[Fix], Sequence[int]]],
+    stays: Stays,
+    fixes: JudgedFixes,
     *,
     policy: PresencePolicy,
-    load: Callable[[list[Key]], Mapping[Key, History]],
+    swept_ms: int,
+    load: Load,
+    rules: ExitRules | None = None,
+    dwells_s: DwellsOf = no_dwells,
+    forgotten_ms: int = NEVER_MS,
 ) -> Changes:
     """Take a batch of judged fixes.
 
     Args:
-        stays: what is kept of every pair of the batch's devices.
-        groups: per pair its fixes in time order, one an instant, and the dwell thresholds listened
-            to (seconds). In fixes are evidence; others only move a live stay.
-        load: fetches the history of the pairs that a late fix amends, all at once.
+        stays: what is kept of the pairs in `fixes`, as far as there is something; others are ignored.
+        fixes: of each pair all in fixes; out and undecided ones matter only where the device is
+            inside or comes in by this batch. Of one instant the surest counts.
+        swept_ms: the newest cut of `stay_timers.swept` that was carried out, 0 before the first.
+        load: fetches, for all spans at once, visits that touch a span and chunks whose own span
+            does; a pair may be asked for several spans, and is absent where nothing is found.
+        rules, dwells_s: exit rules and the dwells listened to, by fence row; None: the policy's.
+        forgotten_ms: chunks older than this may have been dropped (the amend horizon, or older).
     """
-    changes = Changes()
-    plans = [_plan(stays.get(key), key, fixes, dwells_s, changes) for key, fixes, dwells_s in groups]
-    amended = [plan.key for plan in plans if plan.late]
-    histories = load(amended) if amended else {}
-    for plan in plans:
-        stay = plan.stay
-        if plan.late and stay is not None:
-            stay = _amend(plan.key, stay, plan.late, histories[plan.key], policy, changes)
-        _go_on(plan, stay, policy, changes)
-    return changes
+    policy_gap_ms = policy.gap_s * 1000
+    batch = Batch.of(stays, fixes, gap_ms=policy_gap_ms, swept_ms=swept_ms)
+    late = Late(batch, stays, swept_ms=swept_ms, gap_ms=policy_gap_ms)
+    if batch.late.any():
+        late.find_in_tails()
+    late.amend(load, forgotten_ms)
+    rounds = Rounds(batch.pairs, batch.fixes, batch.pair, policy=policy, rules=rules, dwells_s=dwells_s)
+    rows = batch.moving()
+    events = rounds.run(rows)
+    return _changes(batch, stays, late, rows, events)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Plan:
-    key: Key
-    stay: Stay | None
-    late: list[Fix]
-    new: list[Fix]
-    dwells_s: Sequence[int]
+# --- what is to be written --------------------------------------------------------------------------
 
 
-def _plan(
-    stay: Stay | None, key: Key, fixes: list[Fix], dwells_s: Sequence[int], changes: Changes
-) -> _Plan:
-    """Part the fixes: those that go on in time order, and late evidence that says something new."""
-    if stay is None:
-        return _Plan(key=key, stay=None, late=[], new=fixes, dwells_s=dwells_s)
-    left_ms, seen_ms = stay.live.left_ms, newest_ms(stay.live)
-    new = [fix for fix in fixes if fix.at_ms > (left_ms if fix.verdict > 0 else seen_ms)]
-    old = [fix for fix in fixes if fix.verdict > 0 and fix.at_ms <= left_ms]
-    late = []
-    if old:
-        tail = unpack(stay.evidence)
-        kept = dict(zip(instants(tail).tolist(), (tail & P_SCALE).tolist(), strict=True))
-        late = [fix for fix in old if kept.get(fix.at_ms, -1) < _p(fix)]
-        changes.known.update(fix.ping for fix in old if fix.at_ms in kept)
-    return _Plan(key=key, stay=stay, late=late, new=new, dwells_s=dwells_s)
-
-
-def _p(fix: Fix) -> int:
-    return round(fix.p * P_SCALE)
-
-
-def _evidence(fixes: Sequence[Fix]) -> Evidence:
-    at_ms = np.array([fix.at_ms for fix in fixes], np.int64)
-    return pack(at_ms, np.array([fix.p for fix in fixes], np.float64))
-
-
-def _go_on(plan: _Plan, stay: Stay | None, policy: PresencePolicy, changes: Changes) -> None:
-    """Fixes in time order: the live machine's step, and evidence appended."""
-    live, events = step(stay.live if stay else None, plan.new, policy=policy, dwells_s=plan.dwells_s)
-    if live is None:
-        return
-    changes.events.extend((plan.key, event) for event in events)
-    seen = [fix for fix in plan.new if fix.verdict > 0]
-    if not seen:
-        if stay is not None and live != stay.live:
-            changes.stays[plan.key] = replace(stay, live=live)
-        return
-    changes.stays[plan.key] = _append(plan.key, stay, live, _evidence(seen), policy, changes)
-
-
-def _append(
-    key: Key,
-    stay: Stay | None,
-    live: Live,
-    seen: Evidence,
-    policy: PresencePolicy,
-    changes: Changes,
-) -> Stay:
-    found = visits_of(seen, gap_ms=policy.gap_s * 1000)
-    rows = changes.visits.setdefault(key, [])
-    if stay is not None:
-        if found[0].arrived_ms - stay.live.left_ms <= policy.gap_s * 1000:
-            found[0] = _grown(stay.visit, found[0])
-        else:
-            rows.append(stay.visit)  # it is over: its row gets its end
-    if stay is None or found[-1].arrived_ms != stay.live.arrived_ms:
-        rows.extend(found)
-    tail = _spill(key, (stay.evidence if stay else b"") + pack_bytes(seen), changes)
-    newest = found[-1]
-    return Stay(
-        live=live,
-        fixes=newest.fixes,
-        p_sum=newest.p_sum,
-        evidence=tail,
+def _changes(batch: Batch, stays: Stays, late: Late, rows: Ints, events: Events) -> Changes:
+    pairs = batch.pairs
+    changed = np.flatnonzero(pairs.changed)
+    evidence, chunks = _evidence(batch, stays, late, rows, changed)
+    written = pairs.stays(changed, evidence)
+    old = pairs.row[changed] >= 0
+    new, over = _visits(pairs, changed)
+    more = _amendments(batch, late.amended)
+    fresh_close = Visits.joined([closed for closed, _ in pairs.over])
+    return Changes(
+        opened=written.take(~old) if not old.all() else Stays.empty(),
+        moved=written.take(old) if not old.all() else written,
+        visits_new=Visits.joined([new, more.visits_new]),
+        visits_over=Visits.joined([over, more.visits_over]),
+        visits_gone=more.visits_gone,
+        chunks=Chunks.joined([chunks, more.chunks]),
+        chunks_gone=more.chunks_gone,
+        events=events,
+        known=late.known,
+        closed=Visits.joined([fresh_close, more.closed]),
+        amended=more.amended,
     )
 
 
-def _grown(visit: Visit, more: Visit) -> Visit:
-    return Visit(
-        arrived_ms=visit.arrived_ms,
-        left_ms=more.left_ms,
-        fixes=visit.fixes + more.fixes,
-        p_sum=visit.p_sum + more.p_sum,
+def _visits(pairs: Pairs, changed: Ints) -> tuple[Visits, Visits]:
+    """Visit rows to insert, open ones too, and to update because they are over."""
+    opened = changed[pairs.unwritten[changed]]
+    new = [pairs.visits(opened), *(visits.take(unwritten) for visits, unwritten in pairs.over)]
+    return Visits.joined(new), Visits.joined([v.take(~unwritten) for v, unwritten in pairs.over])
+
+
+def _evidence(
+    batch: Batch, stays: Stays, late: Late, rows: Ints, changed: Ints
+) -> tuple[list[bytes], Chunks]:
+    """The tails of the changed pairs with what the batch adds; a full one sends its older half away."""
+    rows = rows[batch.fixes.verdict[rows] > 0]
+    packed = pack(batch.fixes.at_ms[rows], batch.fixes.p[rows]).astype(EVIDENCE).tobytes()
+    ends = np.searchsorted(batch.pair[rows], changed, side="right") * _SIZE
+    begins = np.searchsorted(batch.pair[rows], changed, side="left") * _SIZE
+    kept = stays.evidence
+    before = [kept[row] if row >= 0 else b"" for row in batch.pairs.row[changed].tolist()]
+    if late.tails:
+        before = [
+            late.tails.get(pair, tail) for pair, tail in zip(changed.tolist(), before, strict=True)
+        ]
+    tails = [
+        tail + packed[begin:end]
+        for tail, begin, end in zip(before, begins.tolist(), ends.tolist(), strict=True)
+    ]
+    spilt = []
+    for at, tail in enumerate(tails):
+        if len(tail) > TAIL * _SIZE:
+            tails[at], older = _spill(tail)
+            spilt += [(*batch.key(int(changed[at])), *span_ms(piece), piece) for piece in older]
+    return tails, Chunks.from_rows(spilt)
+
+
+def _spill(packed: bytes) -> tuple[bytes, list[bytes]]:
+    """The newest evidence, and the rest in pieces of at most `TAIL`."""
+    older = packed[: len(packed) - TAIL // 2 * _SIZE]
+    pieces = [older[at : at + TAIL * _SIZE] for at in range(0, len(older), TAIL * _SIZE)]
+    return packed[len(older) :], pieces
+
+
+def _amendments(batch: Batch, amended: Sequence[tuple[int, Amended]]) -> Changes:
+    if not amended:
+        return Changes()
+    keyed = [(batch.key(pair), found) for pair, found in amended]
+    new = _listed((key, visit) for key, found in keyed for visit in found.new)
+    over = _listed((key, visit) for key, found in keyed for visit in found.over)
+    joined = [(key, found.newest) for key, found in keyed if found.joined and found.newest]
+    return Changes(
+        visits_new=new,
+        visits_over=over,
+        visits_gone=VisitKeys.from_rows((*key, at) for key, found in keyed for at in found.gone),
+        chunks=Chunks.from_rows(
+            (*key, *span_ms(piece), piece) for key, found in keyed for piece in found.chunks
+        ),
+        chunks_gone=ChunkKeys.from_rows(
+            (*key, first) for key, found in keyed for first in found.chunks_gone
+        ),
+        closed=new,
+        amended=Visits.joined([over, _listed(joined)]),
     )
 
 
-def _spill(key: Key, packed: bytes, changes: Changes) -> bytes:
-    """The newest evidence; a full tail sends its older half to chunks of at most `TAIL` each."""
-    size = _EVIDENCE.itemsize
-    if len(packed) <= TAIL * size:
-        return packed
-    older = packed[: len(packed) - TAIL // 2 * size]
-    changes.chunks.extend(
-        (key, older[at : at + TAIL * size]) for at in range(0, len(older), TAIL * size)
+def _listed(visits: Iterable[tuple[Key, Visit]]) -> Visits:
+    return Visits.from_rows(
+        (*key, v.arrived_ms, v.left_ms, v.fixes, v.p_sum, v.told_ms) for key, v in visits
     )
-    return packed[len(older) :]
 
 
-def _amend(
-    key: Key,
-    stay: Stay,
-    late: list[Fix],
-    history: History,
-    policy: PresencePolicy,
-    changes: Changes,
-) -> Stay:
-    """Join late evidence to all that is kept and cut the visits again; write the difference."""
-    before = join(history.evidence, unpack(stay.evidence))
-    evidence = join(before, _evidence(late))
-    changes.known.update(fix.ping for fix in late if fix.at_ms in set(instants(before).tolist()))
-    if np.array_equal(before, evidence):
-        return stay
-    found = visits_of(evidence, gap_ms=policy.gap_s * 1000)
-    written = {visit.arrived_ms: visit for visit in history.visits}
-    arrivals = {visit.arrived_ms for visit in found}
-    changes.visits_gone.extend((key, arrived) for arrived in written if arrived not in arrivals)
-    changes.visits[key] = [v for v in found if written.get(v.arrived_ms) != v]
-    changes.chunks_gone.extend((key, first_ms) for first_ms in history.chunk_firsts_ms)
-    tail = _spill(key, pack_bytes(evidence), changes)
-    newest = found[-1]
-    live = replace(stay.live, arrived_ms=newest.arrived_ms)
-    amended = Stay(live=live, fixes=newest.fixes, p_sum=newest.p_sum, evidence=tail)
-    changes.stays[key] = amended
-    return amended
-
-
-def backfilled(stay: Stay, before: Stay | None) -> Stay:
-    """A stay as history makes it: evidence and visits grow, who is inside and what was told does not.
+def backfilled(changes: Changes, before: Stays) -> Changes:
+    """Changes as history makes them: evidence and visits grow, who is inside and what was told does not.
 
     Args:
-        before: the stay as it was, None for a new one.
+        before: the stays that `advance` was given.
     """
-    live = stay.live
-    if before is None or live.arrived_ms > before.live.left_ms:
-        return replace(stay, live=replace(live, inside=False, told_ms=-1, run=NO_RUN))
-    was = before.live
-    return replace(stay, live=replace(live, inside=was.inside, told_ms=was.told_ms, run=was.run))
+    codes = key_codes(before.device, before.fence_id)
+    wanted = key_codes(changes.moved.device, changes.moved.fence_id)
+    was = before.take(np.searchsorted(codes, wanted))
+    goes_on = changes.moved.arrived_ms <= was.left_ms
+    kept = _quiet(changes.moved)
+    return replace(
+        changes,
+        opened=_quiet(changes.opened),
+        moved=replace(
+            kept,
+            inside=goes_on & was.inside,
+            told_ms=np.where(goes_on, was.told_ms, kept.told_ms),
+            presumed_ms=np.where(goes_on, was.presumed_ms, kept.presumed_ms),
+            out_first_ms=np.where(goes_on, was.out_first_ms, 0),
+            out_last_ms=np.where(goes_on, was.out_last_ms, 0),
+            out_fixes=np.where(goes_on, was.out_fixes, 0),
+            out_far=np.where(goes_on, was.out_far, 0),
+            out_lon=np.where(goes_on, was.out_lon, 0.0),
+            out_lat=np.where(goes_on, was.out_lat, 0.0),
+        ),
+        events=Events.empty(),
+        closed=Visits.empty(),
+        amended=Visits.empty(),
+    )
+
+
+def _quiet(stays: Stays) -> Stays:
+    """Nobody inside, nothing told."""
+    zero = np.zeros(len(stays), np.int64)
+    return replace(
+        stays,
+        inside=zero > 0,
+        told_ms=zero - 1,
+        presumed_ms=zero - 1,
+        out_first_ms=zero,
+        out_last_ms=zero,
+        out_fixes=zero,
+        out_far=zero,
+        out_lon=np.zeros(len(stays)),
+        out_lat=np.zeros(len(stays)),
+    )

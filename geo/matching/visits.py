@@ -8,7 +8,7 @@ commutative, associative and idempotent, so neither order nor repetition of ping
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,15 @@ class Visit:
         arrived_ms, left_ms: first and last evidence, both included.
         fixes: evidence counted, one per instant.
         p_sum: sum of their p in 1/255; whole numbers, so exact in any order.
+        told_ms: the longest dwell of it that was told live, -1 if not even its enter was. It hangs
+            on what was known when, so it is no part of the visit's value.
     """
 
     arrived_ms: int
     left_ms: int
     fixes: int
     p_sum: int
+    told_ms: int = field(default=-1, compare=False)
 
     @property
     def dwell_ms(self) -> int:

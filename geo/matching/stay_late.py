@@ -1,0 +1,222 @@
+"""A batch's fixes by pair, parted into those in time order and late evidence, and the latter joined.
+
+What rests on what:
+    - A stay's tail is newer than all evidence of its pair in chunks.
+    - A pair without a stay has no evidence at or after `swept_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from geo.matching.stay_amend import Amended, amend
+from geo.matching.stay_columns import (
+    EVIDENCE,
+    History,
+    JudgedFixes,
+    Key,
+    Span,
+    Stays,
+    key_codes,
+    span_ms,
+)
+from geo.matching.stay_pairs import Pairs
+from geo.matching.tables import Bools, Ints
+from geo.matching.visits import P_SCALE, Visit, pack
+
+Load = Callable[[Sequence[Span]], Mapping[Key, History]]
+_SIZE = EVIDENCE.itemsize
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """The fixes by (pair, instant), the surest of each instant.
+
+    Attributes:
+        pair: of each fix.
+        new: fixes that go on in time order; late: evidence no newer than its stay's, or so old that
+            a swept visit may be near.
+        twins: (ping, fix) of in fixes that another of their instant stands for.
+    """
+
+    fixes: JudgedFixes
+    pair: Ints
+    pairs: Pairs
+    new: Bools
+    late: Bools
+    twins: tuple[Ints, Ints]
+
+    @classmethod
+    def of(cls, stays: Stays, fixes: JudgedFixes, *, gap_ms: int, swept_ms: int) -> Batch:
+        """The batch beside what was kept."""
+        fixes, twins = _sorted(fixes)
+        code = key_codes(fixes.device, fixes.fence_id)
+        begins = np.append(np.ones(min(len(code), 1), bool), code[1:] != code[:-1])
+        first = np.flatnonzero(begins)
+        pair = np.cumsum(begins) - 1
+        pairs = Pairs.of(stays, fixes.device[first], fixes.fence_id[first])
+        is_in = fixes.verdict > 0
+        left_ms = pairs.left_ms[pair]
+        seen_ms = np.where(is_in, left_ms, np.maximum(left_ms, pairs.out_last_ms[pair]))
+        has_stay = pairs.known[pair]
+        back = is_in & ~has_stay & (fixes.at_ms - gap_ms <= swept_ms)
+        new = (fixes.at_ms > seen_ms) & ~(back & (fixes.at_ms < swept_ms))
+        late = (is_in & ~new) | back
+        return cls(fixes=fixes, pair=pair, pairs=pairs, new=new, late=late, twins=twins)
+
+    def moving(self) -> Ints:
+        """New fixes that can change something: of pairs that are inside or come in."""
+        is_in = self.new & (self.fixes.verdict > 0)
+        lively = self.pairs.inside.copy()
+        lively[self.pair[is_in]] = True
+        return np.flatnonzero(self.new & lively[self.pair])
+
+    def key(self, pair: int) -> Key:
+        """Device and fence id of a pair."""
+        return int(self.pairs.device[pair]), int(self.pairs.fence_id[pair])
+
+
+def _sorted(fixes: JudgedFixes) -> tuple[JudgedFixes, tuple[Ints, Ints]]:
+    code = key_codes(fixes.device, fixes.fence_id)
+    order = np.lexsort((fixes.at_ms, code))
+    code, at_ms = code[order], fixes.at_ms[order]
+    again = (code[1:] == code[:-1]) & (at_ms[1:] == at_ms[:-1])
+    none = np.empty(0, np.int64)
+    if not again.any():
+        return fixes.take(order), (none, none)
+    # the surest of an instant comes last, and stands for it
+    surest = (fixes.fresh, fixes.p, fixes.verdict, fixes.at_ms, key_codes(fixes.device, fixes.fence_id))
+    order = np.lexsort(surest)
+    last = np.append(~again, True)
+    stands_for = (np.cumsum(last) - last)[~last]
+    others = order[~last]
+    is_in = fixes.verdict[others] > 0
+    return fixes.take(order[last]), (fixes.ping[others[is_in]], stands_for[is_in])
+
+
+class Late:
+    """Late evidence of a batch: what of it is known, and what the rest changes."""
+
+    def __init__(self, batch: Batch, stays: Stays, *, swept_ms: int, gap_ms: int) -> None:
+        self._batch = batch
+        self._stays = stays
+        self._swept_ms = swept_ms
+        self._gap_ms = gap_ms
+        self._todo = batch.late.copy()
+        self._known: list[Ints] = []
+        self.tails: dict[int, bytes] = {}
+        self.amended: list[tuple[int, Amended]] = []
+
+    @property
+    def known(self) -> Ints:
+        """Ping rows whose evidence was there before."""
+        fixes = self._batch.fixes
+        rows = np.concatenate([np.empty(0, np.int64), *self._known])
+        pings, stands_for = self._batch.twins
+        twins = pings[np.isin(stands_for, rows)] if len(pings) else pings
+        return np.unique(np.concatenate([fixes.ping[rows], twins]))
+
+    def find_in_tails(self) -> None:
+        """Take off what is known from the tails alone: a batch posted again ends here."""
+        batch = self._batch
+        row = np.flatnonzero(batch.late & (batch.pairs.row[batch.pair] >= 0))
+        if not len(row):
+            return
+        pairs, place = np.unique(batch.pair[row], return_inverse=True)
+        packed = [self._stays.evidence[at] for at in batch.pairs.row[pairs].tolist()]
+        evidence = np.frombuffer(b"".join(packed), EVIDENCE).astype(np.int64)
+        of = np.repeat(np.arange(len(packed)), [len(tail) // _SIZE for tail in packed])
+        there, kept_p = _looked_up(of, evidence, place, batch.fixes.at_ms[row])
+        self._known.append(row[there & (kept_p >= 0)])
+        p = np.rint(batch.fixes.p[row] * P_SCALE).astype(np.int64)
+        self._todo[row[there & (p <= kept_p)]] = False
+
+    def amend(self, load: Load, forgotten_ms: int) -> None:
+        """Join what may say something new, pair by pair."""
+        rows = np.flatnonzero(self._todo)
+        if not len(rows):
+            return
+        pair = self._batch.pair[rows]
+        groups = np.split(rows, np.flatnonzero(np.diff(pair)) + 1)
+        wanted = [span for group in groups for span in self._spans(group)]
+        histories = load(wanted) if wanted else {}
+        for group in groups:
+            self._amend(group, histories, forgotten_ms)
+
+    def _spans(self, rows: Ints) -> list[Span]:
+        """Around which instants the pair's history is needed; none where its stay tells all."""
+        pair = int(self._batch.pair[rows[0]])
+        at_ms = self._batch.fixes.at_ms[rows]
+        stay = int(self._batch.pairs.row[pair])
+        if stay >= 0:
+            tail_ms, _ = span_ms(self._stays.evidence[stay])
+            at_ms = at_ms[at_ms < max(tail_ms, int(self._batch.pairs.arrived_ms[pair]))]
+            if not len(at_ms):
+                return []
+        gap_ms = self._gap_ms
+        cuts = np.flatnonzero(np.diff(at_ms) > 2 * gap_ms)
+        first, last = np.append(at_ms[:1], at_ms[cuts + 1]), np.append(at_ms[cuts], at_ms[-1:])
+        key = self._batch.key(pair)
+        ends = zip(first.tolist(), last.tolist(), strict=True)
+        return [Span(key, begin - gap_ms, end + gap_ms) for begin, end in ends]
+
+    def _amend(self, rows: Ints, histories: Mapping[Key, History], forgotten_ms: int) -> None:
+        batch, pair = self._batch, int(self._batch.pair[rows[0]])
+        pairs, stay = batch.pairs, int(batch.pairs.row[pair])
+        at_ms, p = batch.fixes.at_ms[rows], batch.fixes.p[rows]
+        newer = batch.new[rows]  # of a pair without a stay: these open one
+        newest = None
+        if stay >= 0:
+            newest = Visit(
+                arrived_ms=int(pairs.arrived_ms[pair]),
+                left_ms=int(pairs.left_ms[pair]),
+                fixes=int(pairs.fixes[pair]),
+                p_sum=int(pairs.p_sum[pair]),
+                told_ms=int(pairs.told_ms[pair]),
+            )
+        found = amend(
+            pack(at_ms[~newer], p[~newer]).tolist(),
+            histories.get(batch.key(pair), History()),
+            newest=newest,
+            tail=self._stays.evidence[stay] if stay >= 0 else b"",
+            takes_up_ms=int(at_ms[newer][0]) if newer.any() else None,
+            gap_ms=self._gap_ms,
+            forgotten_ms=forgotten_ms,
+        )
+        self._known.append(rows[np.isin(at_ms, np.array(list(found.known), np.int64))])
+        self.amended.append((pair, found))
+        self._put(pair, found, newest)
+
+    def _put(self, pair: int, found: Amended, before: Visit | None) -> None:
+        """The newest visit as it is now; a stay is written only if it has changed."""
+        pairs, now = self._batch.pairs, found.newest
+        if found.tail is not None:
+            self.tails[pair] = found.tail
+        if now is None:
+            return
+        pairs.known[pair] = True
+        pairs.arrived_ms[pair], pairs.left_ms[pair] = now.arrived_ms, now.left_ms
+        pairs.fixes[pair], pairs.p_sum[pair] = now.fixes, now.p_sum
+        pairs.told_ms[pair], pairs.unwritten[pair] = now.told_ms, found.is_new
+        pairs.changed[pair] = before is not None and (now != before or found.tail is not None)
+
+
+def _looked_up(of: Ints, evidence: Ints, wanted_of: Ints, wanted_ms: Ints) -> tuple[Bools, Ints]:
+    """Which of the wanted instants stand in evidence of the same number, and with which p.
+
+    Args:
+        of, evidence: ascending by both.
+    """
+    at_ms = evidence >> 8
+    base_ms = min(int(at_ms.min()), int(wanted_ms.min()))
+    width = max(int(at_ms.max()), int(wanted_ms.max())) - base_ms + 1
+    if width * (int(of[-1]) + 1) >= 1 << 62:  # centuries apart: nothing is taken as known here
+        return np.zeros(len(wanted_ms), bool), np.full(len(wanted_ms), -1, np.int64)
+    codes = of * width + (at_ms - base_ms)
+    wanted = wanted_of * width + (wanted_ms - base_ms)
+    place = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+    there = codes[place] == wanted
+    return there, np.where(there, evidence[place] & P_SCALE, -1)
