@@ -22,7 +22,6 @@ from geo.matching.stays import advance, backfilled
 from geo.matching.visits import Visit, instants, visits_plain
 
 START_MS = 1_790_000_000_000
-FAR_FUTURE_MS = 1 << 60
 
 
 class KeptStays:
@@ -292,6 +291,11 @@ def day(chance: random.Random, *, policy: PresencePolicy, devices: int, fences: 
     rows.sort(key=lambda row: row[4])
     fixed = [(at, *row[1:]) for at, row in enumerate(rows)]
     return JudgedFixes.from_rows(fixed)
+
+
+def fix_rows(rows) -> JudgedFixes:
+    """Judged fixes from tuples in the order of their columns."""
+    return JudgedFixes.from_rows(rows)
 
 
 def posted(fixes: JudgedFixes, rows: list[int]) -> JudgedFixes:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from geo.matching.tables import Bools, Floats, Ints
 
 
 class Kind(StrEnum):
@@ -76,10 +77,10 @@ class ExitRules:
     Attributes: as in `PresencePolicy`, spans in ms.
     """
 
-    fixes: NDArray[np.int64]
-    span_ms: NDArray[np.int64]
-    far_sigma: NDArray[np.float64]
-    far_m: NDArray[np.float64]
+    fixes: Ints
+    span_ms: Ints
+    far_sigma: Floats
+    far_m: Floats
 
     @classmethod
     def same(cls, policy: PresencePolicy, rows: int) -> ExitRules:
@@ -91,7 +92,7 @@ class ExitRules:
             far_m=np.full(rows, policy.far_m, np.float64),
         )
 
-    def take(self, rows: NDArray[np.int64]) -> ExitRules:
+    def take(self, rows: Ints) -> ExitRules:
         """The rules of these fence rows, in that order."""
         return ExitRules(
             fixes=self.fixes[rows],
@@ -243,6 +244,15 @@ def step(
             here = policy if rules is None else rules.policy_at(fix.fence, policy)
             live = _go_out(live, fix, here, events)
     return live, events
+
+
+def initial(at_ms: Ints, before_ms: Ints, *, gap_s: int) -> Bools:
+    """Fixes of a device that was not seen within the gap before: an enter by one is initial.
+
+    Args:
+        before_ms: the newest fix of the device before each one, at whatever fence or none; -1: never.
+    """
+    return (before_ms < 0) | (at_ms - before_ms > gap_s * 1000)
 
 
 def newest_ms(live: Live) -> int:

@@ -122,10 +122,11 @@ class Rounds:
         longer = np.flatnonzero(dwell_ms > told_ms)
         if not len(longer):
             return
-        row, told_ms, dwell_ms = row[longer], told_ms[longer], dwell_ms[longer]
-        limit_ms = _limits(self._fixes.fence[row], self._dwells_s)
-        if not limit_ms.shape[1]:
+        listening, limit_ms = _limits(self._fixes.fence[row[longer]], self._dwells_s)
+        if not len(listening):
             return
+        heard = longer[listening]
+        row, told_ms, dwell_ms = row[heard], told_ms[heard], dwell_ms[heard]
         passed = (told_ms[:, None] < limit_ms) & (limit_ms <= dwell_ms[:, None])
         of, which = np.nonzero(passed)
         if len(of):
@@ -274,6 +275,8 @@ class Rounds:
     def _in_order(self) -> Events:
         """All that was told, by the fix that showed it."""
         events = Events.joined([*self._told, Events.from_rows(map(self._row, self._said))])
+        if not len(events):
+            return events
         kind = _ORDER[events.kind]
         return events.take(np.lexsort((events.dwell_s, kind, events.ping, events.seen_ms)))
 
@@ -304,11 +307,19 @@ def _places(pair: Ints) -> Ints:
     return at - np.maximum.accumulate(np.where(begins, at, 0))
 
 
-def _limits(fence: Ints, dwells_s: DwellsOf) -> Ints:
-    """Thresholds in ms, a row per fix, ascending and filled up with what no dwell reaches."""
-    rows, of = np.unique(fence, return_inverse=True)
-    listed = [sorted(set(dwells_s(row))) for row in rows.tolist()]
-    table = np.full((len(rows), max(map(len, listed))), _NO_LIMIT)
-    for at, seconds in enumerate(listed):
-        table[at, : len(seconds)] = [1000 * n for n in seconds]
-    return table[of]
+def _limits(fence: Ints, dwells_s: DwellsOf) -> tuple[Ints, Ints]:
+    """Which fixes lie where somebody listens, and the thresholds there in ms.
+
+    The thresholds of each ascend, filled up with what no dwell reaches.
+    """
+    rows = fence.tolist()
+    asked = {row: dwells_s(row) for row in set(rows)}
+    listed = {row: sorted({1000 * n for n in seconds}) for row, seconds in asked.items() if seconds}
+    if not listed:
+        return np.empty(0, np.int64), np.empty((0, 0), np.int64)
+    listening = [at for at, row in enumerate(rows) if row in listed]
+    limit_ms = np.full((len(listening), max(map(len, listed.values()))), _NO_LIMIT)
+    for at, of in enumerate(listening):
+        limits = listed[rows[of]]
+        limit_ms[at, : len(limits)] = limits
+    return np.array(listening), limit_ms

@@ -83,7 +83,7 @@ def _changes(batch: Batch, stays: Stays, late: Late, rows: Ints, events: Events)
     written = pairs.stays(changed, evidence)
     old = pairs.row[changed] >= 0
     new, over = _visits(pairs, changed)
-    more = _amendments(batch, late.amended)
+    more = _amendments(batch, late.amended) if late.amended else Changes()
     fresh_close = Visits.joined([closed for closed, _ in pairs.over])
     return Changes(
         opened=written.take(~old) if not old.all() else Stays.empty(),
@@ -141,8 +141,6 @@ def _spill(packed: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _amendments(batch: Batch, amended: Sequence[tuple[int, Amended]]) -> Changes:
-    if not amended:
-        return Changes()
     keyed = [(batch.key(pair), found) for pair, found in amended]
     new = _listed((key, visit) for key, found in keyed for visit in found.new)
     over = _listed((key, visit) for key, found in keyed for visit in found.over)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -32,9 +33,9 @@ class Table:
         return len(self.columns()[0])
 
     @classmethod
-    def names(cls) -> list[str]:
+    def names(cls) -> Sequence[str]:
         """The names of the columns, in their order."""
-        return [field.name for field in fields(cls)]
+        return [name for name, _ in _shape(cls)]
 
     def columns(self) -> list[Any]:
         """The columns, in their order."""
@@ -60,22 +61,28 @@ class Table:
     @classmethod
     def empty(cls) -> Self:
         """No row."""
-        return cls.from_rows([])
+        return cls(**{name: [] if kind is None else np.empty(0, kind) for name, kind in _shape(cls)})
 
     @classmethod
     def from_rows(cls, rows: Iterable[Sequence[Any]]) -> Self:
         """A table from rows that give the columns in their order."""
         listed = list(rows)
-        columns = zip(*listed, strict=True) if listed else [()] * len(fields(cls))
-        kinds = (_KINDS[str(field.type)] for field in fields(cls))
+        if not listed:
+            return cls.empty()
         return cls._of(
             list(values) if kind is None else np.array(values, kind)
-            for kind, values in zip(kinds, columns, strict=True)
+            for (_, kind), values in zip(_shape(cls), zip(*listed, strict=True), strict=True)
         )
 
     @classmethod
     def _of(cls, columns: Iterable[Any]) -> Self:
         return cls(**dict(zip(cls.names(), columns, strict=True)))
+
+
+@cache
+def _shape(table: type[Table]) -> list[tuple[str, Any]]:
+    """Name and kind of each column; asked for very often."""
+    return [(field.name, _KINDS[str(field.type)]) for field in fields(table)]
 
 
 def _taken(column: Any, at: Ints) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from geo.matching.presence import Cause, Fix, Kind, PresencePolicy, step
+from geo.matching.presence import Cause, ExitRules, Fix, Kind, PresencePolicy, step
 
 POLICY = PresencePolicy()
 MIN = 60_000
@@ -37,7 +38,7 @@ def unsure(minute):
 
 
 def told(fixes, live=None, dwells_s=()):
-    state, events = step(live, fixes, policy=POLICY, dwells_s=dwells_s)
+    state, events = step(live, fixes, policy=POLICY, dwells_s=lambda fence: dwells_s)
     return state, [(e.kind, e.at_ms / MIN) for e in events]
 
 
@@ -79,7 +80,7 @@ def test_a_return_within_the_gap_is_silent_and_a_later_one_enters_again():
 
 
 def test_silence_ends_the_visit_at_its_last_fix():
-    state, events = step(None, [inside(0), inside(5), inside(40)], policy=POLICY, dwells_s=())
+    state, events = step(None, [inside(0), inside(5), inside(40)], policy=POLICY)
     assert [(e.kind, e.at_ms / MIN, e.cause) for e in events] == [
         (Kind.ENTER, 0, Cause.FIX),
         (Kind.EXIT, 5, Cause.SILENCE),
@@ -90,9 +91,9 @@ def test_silence_ends_the_visit_at_its_last_fix():
 
 def test_an_exit_after_silence_is_dated_at_the_last_in_fix():
     for fixes in ([inside(0), out(31), out(32)], [inside(0), unsure(20), out(31), out(40)]):
-        _, events = step(None, fixes, policy=POLICY, dwells_s=())
+        _, events = step(None, fixes, policy=POLICY)
         assert [(e.kind, e.at_ms, e.cause) for e in events[1:]] == [(Kind.EXIT, 0, Cause.SILENCE)]
-    _, events = step(None, [inside(0), out(20), out(45)], policy=POLICY, dwells_s=())
+    _, events = step(None, [inside(0), out(20), out(45)], policy=POLICY)
     assert [(e.kind, e.at_ms / MIN, e.cause) for e in events[1:]] == [(Kind.EXIT, 20, Cause.FIX)]
 
 
@@ -102,7 +103,9 @@ def test_dwell_is_proven_by_the_first_fix_at_or_after_it():
 
 
 def test_several_thresholds_passed_at_once_all_speak_once():
-    _, events = step(None, [inside(0), inside(20), inside(21)], policy=POLICY, dwells_s=[1200, 300])
+    _, events = step(
+        None, [inside(0), inside(20), inside(21)], policy=POLICY, dwells_s=lambda fence: [1200, 300]
+    )
     assert [(e.kind, e.dwell_s) for e in events] == [
         (Kind.ENTER, None),
         (Kind.DWELL, 300),
@@ -141,3 +144,33 @@ def test_one_over_confident_glitch_trace_gives_one_enter_and_no_exit():
         inside(3),
     ]
     assert told(trace)[1] == [(Kind.ENTER, 0)]
+
+
+def test_a_fence_has_its_own_exit_rules_and_dwells():
+    rules = ExitRules(
+        fixes=np.array([2, 3]),
+        span_ms=np.array([300_000, 60_000]),
+        far_sigma=np.array([4.0, 4.0]),
+        far_m=np.array([100.0, 500.0]),
+    )
+    walk = [inside(0), inside(5), out(6, 150.0), out(6.5, 150.0), out(7, 150.0)]
+    for fence, wanted in ((0, [(Kind.DWELL, 5), (Kind.EXIT, 6)]), (1, [(Kind.EXIT, 6)])):
+        fixes = [each._replace(fence=fence) for each in walk]
+        _, events = step(
+            None, fixes, policy=POLICY, rules=rules, dwells_s=lambda row: [300] if row == 0 else []
+        )
+        assert [(e.kind, e.at_ms / MIN) for e in events] == [(Kind.ENTER, 0), *wanted]
+        assert events[-1].fix.at_ms / MIN == (6.5 if fence == 0 else 7)
+
+
+def test_the_rules_are_those_of_the_fence_version_at_each_fix():
+    rules = ExitRules(
+        fixes=np.array([2, 5]),
+        span_ms=np.array([300_000, 300_000]),
+        far_sigma=np.array([4.0, 4.0]),
+        far_m=np.array([100.0, 100.0]),
+    )
+    walk = [inside(0), out(1), out(6)]
+    after_edit = [*walk[:2], walk[2]._replace(fence=1)]
+    assert len(step(None, walk, policy=POLICY, rules=rules)[1]) == 2
+    assert len(step(None, after_edit, policy=POLICY, rules=rules)[1]) == 1
