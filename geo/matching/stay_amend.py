@@ -10,10 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from struct import pack, unpack
 
-import numpy as np
-
-from geo.matching.stay_columns import TAIL, History, pack_bytes, unpack
+from geo.matching.stay_columns import TAIL, History
 from geo.matching.visits import Visit
 
 _P_BITS = 8
@@ -107,7 +106,7 @@ class _Work:
     def __init__(self, history: History, newest: Visit | None, tail: bytes, gap_ms: int) -> None:
         self._gap_ms = gap_ms
         self._own = newest
-        self._tail = unpack(tail).tolist()
+        self._tail = _items(tail)
         self._tail_changed = False
         self._known: set[int] = set()
         rows = {visit.arrived_ms: visit for visit in history.visits}
@@ -124,7 +123,7 @@ class _Work:
             )
             for v in rows.values()
         ]
-        listed = sorted((unpack(packed).tolist() for packed in history.chunks), key=lambda c: c[0])
+        listed = sorted((_items(packed) for packed in history.chunks), key=lambda c: c[0])
         self._chunks = [_Chunk(key_ms=items[0] >> _P_BITS, items=items) for items in listed]
 
     def take(self, item: int, forgotten_ms: int) -> None:
@@ -216,7 +215,7 @@ class _Work:
         """What has changed."""
         found = Amended(known=self._known)
         if self._tail_changed:
-            found.tail = pack_bytes(np.array(self._tail, np.int64))
+            found.tail = _packed(self._tail)
         self._put_chunks(found)
         visits = sorted((v.visit() for v in self._visits), key=lambda v: v.arrived_ms)
         found.newest = self._newest(visits, takes_up_ms)
@@ -251,7 +250,7 @@ class _Work:
             parts = _pieces(chunk.items)
             if chunk.key_ms is not None and chunk.key_ms != chunk.items[0] >> _P_BITS:
                 found.chunks_gone.append(chunk.key_ms)
-            found.chunks += [pack_bytes(np.array(part, np.int64)) for part in parts]
+            found.chunks += [_packed(part) for part in parts]
 
 
 def _pieces(items: list[int]) -> list[list[int]]:
@@ -259,3 +258,11 @@ def _pieces(items: list[int]) -> list[list[int]]:
     count = -(-len(items) // TAIL)
     size = -(-len(items) // count)
     return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def _items(packed: bytes) -> list[int]:
+    return list(unpack(f"<{len(packed) // 8}q", packed))
+
+
+def _packed(items: list[int]) -> bytes:
+    return pack(f"<{len(items)}q", *items)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,10 +101,9 @@ def _sorted(fixes: JudgedFixes) -> tuple[JudgedFixes, tuple[Ints, Ints]]:
 class Late:
     """Late evidence of a batch: what of it is known, and what the rest changes."""
 
-    def __init__(self, batch: Batch, stays: Stays, *, swept_ms: int, gap_ms: int) -> None:
+    def __init__(self, batch: Batch, stays: Stays, *, gap_ms: int) -> None:
         self._batch = batch
         self._stays = stays
-        self._swept_ms = swept_ms
         self._gap_ms = gap_ms
         self._todo = batch.late.copy()
         self._known: list[Ints] = []
@@ -136,72 +136,103 @@ class Late:
 
     def amend(self, load: Load, forgotten_ms: int) -> None:
         """Join what may say something new, pair by pair."""
+        tasks = self._tasks()
+        wanted = [span for task in tasks for span in task.spans(self._gap_ms)]
+        histories = load(wanted) if wanted else {}
+        nothing, known = History(), []
+        for task in tasks:
+            found = amend(
+                task.late,
+                histories.get(task.key, nothing),
+                newest=task.newest,
+                tail=task.tail,
+                takes_up_ms=task.newer_ms,
+                gap_ms=self._gap_ms,
+                forgotten_ms=forgotten_ms,
+            )
+            known += [row for row, at_ms in task.rows if at_ms in found.known]
+            self.amended.append((task.pair, found))
+            if found.tail is not None:
+                self.tails[task.pair] = found.tail
+        self._known.append(np.array(known, np.int64))
+        self._put([(task, found) for task, (_, found) in zip(tasks, self.amended, strict=True)])
+
+    def _tasks(self) -> list[_Task]:
+        """What there is to do, as plain values: many small arrays would cost more than the work."""
+        batch = self._batch
         rows = np.flatnonzero(self._todo)
         if not len(rows):
-            return
-        pair = self._batch.pair[rows]
-        groups = np.split(rows, np.flatnonzero(np.diff(pair)) + 1)
-        wanted = [span for group in groups for span in self._spans(group)]
-        histories = load(wanted) if wanted else {}
-        for group in groups:
-            self._amend(group, histories, forgotten_ms)
+            return []
+        pair, at_ms = batch.pair[rows], batch.fixes.at_ms[rows]
+        items, newer = pack(at_ms, batch.fixes.p[rows]).tolist(), batch.new[rows].tolist()
+        listed = list(zip(rows.tolist(), at_ms.tolist(), items, newer, strict=True))
+        begins = np.append(0, np.flatnonzero(np.diff(pair)) + 1)
+        ends = [*begins[1:].tolist(), len(rows)]
+        chosen = pair[begins]
+        kept = batch.pairs.visits(chosen).rows()
+        of = zip(chosen.tolist(), batch.pairs.row[chosen].tolist(), begins.tolist(), ends, strict=True)
+        return [
+            self._task(number, stay, visit, listed[begin:end])
+            for (number, stay, begin, end), visit in zip(of, kept, strict=True)
+        ]
 
-    def _spans(self, rows: Ints) -> list[Span]:
-        """Around which instants the pair's history is needed; none where its stay tells all."""
-        pair = int(self._batch.pair[rows[0]])
-        at_ms = self._batch.fixes.at_ms[rows]
-        stay = int(self._batch.pairs.row[pair])
-        if stay >= 0:
-            tail_ms, _ = span_ms(self._stays.evidence[stay])
-            at_ms = at_ms[at_ms < max(tail_ms, int(self._batch.pairs.arrived_ms[pair]))]
-            if not len(at_ms):
-                return []
-        gap_ms = self._gap_ms
-        cuts = np.flatnonzero(np.diff(at_ms) > 2 * gap_ms)
-        first, last = np.append(at_ms[:1], at_ms[cuts + 1]), np.append(at_ms[cuts], at_ms[-1:])
-        key = self._batch.key(pair)
-        ends = zip(first.tolist(), last.tolist(), strict=True)
-        return [Span(key, begin - gap_ms, end + gap_ms) for begin, end in ends]
-
-    def _amend(self, rows: Ints, histories: Mapping[Key, History], forgotten_ms: int) -> None:
-        batch, pair = self._batch, int(self._batch.pair[rows[0]])
-        pairs, stay = batch.pairs, int(batch.pairs.row[pair])
-        at_ms, p = batch.fixes.at_ms[rows], batch.fixes.p[rows]
-        newer = batch.new[rows]  # of a pair without a stay: these open one
-        newest = None
-        if stay >= 0:
-            newest = Visit(
-                arrived_ms=int(pairs.arrived_ms[pair]),
-                left_ms=int(pairs.left_ms[pair]),
-                fixes=int(pairs.fixes[pair]),
-                p_sum=int(pairs.p_sum[pair]),
-                told_ms=int(pairs.told_ms[pair]),
-            )
-        found = amend(
-            pack(at_ms[~newer], p[~newer]).tolist(),
-            histories.get(batch.key(pair), History()),
-            newest=newest,
+    def _task(
+        self, pair: int, stay: int, kept: tuple[int, ...], rows: Sequence[tuple[int, int, int, bool]]
+    ) -> _Task:
+        device, fence_id, arrived_ms, left_ms, fixes, p_sum, told_ms = kept
+        newest = Visit(arrived_ms=arrived_ms, left_ms=left_ms, fixes=fixes, p_sum=p_sum, told_ms=told_ms)
+        return _Task(
+            pair=pair,
+            key=(device, fence_id),
+            rows=[(row, at_ms) for row, at_ms, _, _ in rows],
+            late=[item for _, _, item, new in rows if not new],
+            newer_ms=next((at_ms for _, at_ms, _, new in rows if new), None),
+            newest=newest if stay >= 0 else None,
             tail=self._stays.evidence[stay] if stay >= 0 else b"",
-            takes_up_ms=int(at_ms[newer][0]) if newer.any() else None,
-            gap_ms=self._gap_ms,
-            forgotten_ms=forgotten_ms,
         )
-        self._known.append(rows[np.isin(at_ms, np.array(list(found.known), np.int64))])
-        self.amended.append((pair, found))
-        self._put(pair, found, newest)
 
-    def _put(self, pair: int, found: Amended, before: Visit | None) -> None:
-        """The newest visit as it is now; a stay is written only if it has changed."""
-        pairs, now = self._batch.pairs, found.newest
-        if found.tail is not None:
-            self.tails[pair] = found.tail
-        if now is None:
-            return
-        pairs.known[pair] = True
-        pairs.arrived_ms[pair], pairs.left_ms[pair] = now.arrived_ms, now.left_ms
-        pairs.fixes[pair], pairs.p_sum[pair] = now.fixes, now.p_sum
-        pairs.told_ms[pair], pairs.unwritten[pair] = now.told_ms, found.is_new
-        pairs.changed[pair] = before is not None and (now != before or found.tail is not None)
+    def _put(self, done: Sequence[tuple[_Task, Amended]]) -> None:
+        """The newest visits as they are now; a stay is written only if it has changed."""
+        pairs = self._batch.pairs
+        for task, found in done:
+            pair, now, before = task.pair, found.newest, task.newest
+            if now is None or (now == before and found.tail is None):
+                continue
+            pairs.known[pair] = True
+            pairs.arrived_ms[pair], pairs.left_ms[pair] = now.arrived_ms, now.left_ms
+            pairs.fixes[pair], pairs.p_sum[pair] = now.fixes, now.p_sum
+            pairs.told_ms[pair], pairs.unwritten[pair] = now.told_ms, found.is_new
+            pairs.changed[pair] = before is not None
+
+
+class _Task(NamedTuple):
+    """Late evidence of one pair; `rows` are its fixes with their instants.
+
+    `newer_ms`: of a pair without a stay, the first fix that opens one.
+    """
+
+    pair: int
+    key: Key
+    rows: list[tuple[int, int]]
+    late: list[int]
+    newer_ms: int | None
+    newest: Visit | None
+    tail: bytes
+
+    def spans(self, gap_ms: int) -> list[Span]:
+        """Around which instants the pair's history is needed; none where its stay tells all."""
+        at_ms = [at for _, at in self.rows]
+        if self.newest is not None:
+            tail_ms, _ = span_ms(self.tail)
+            told_from_ms = max(tail_ms, self.newest.arrived_ms)
+            at_ms = [at for at in at_ms if at < told_from_ms]
+        found: list[Span] = []
+        for at in at_ms:
+            if found and at - gap_ms <= found[-1].last_ms:
+                found[-1] = found[-1]._replace(last_ms=at + gap_ms)
+            else:
+                found.append(Span(self.key, at - gap_ms, at + gap_ms))
+        return found
 
 
 def _looked_up(of: Ints, evidence: Ints, wanted_of: Ints, wanted_ms: Ints) -> tuple[Bools, Ints]:

@@ -61,9 +61,9 @@ def advance(
         rules, dwells_s: exit rules and the dwells listened to, by fence row; None: the policy's.
         forgotten_ms: chunks older than this may have been dropped (the amend horizon, or older).
     """
-    policy_gap_ms = policy.gap_s * 1000
-    batch = Batch.of(stays, fixes, gap_ms=policy_gap_ms, swept_ms=swept_ms)
-    late = Late(batch, stays, swept_ms=swept_ms, gap_ms=policy_gap_ms)
+    gap_ms = policy.gap_s * 1000
+    batch = Batch.of(stays, fixes, gap_ms=gap_ms, swept_ms=swept_ms)
+    late = Late(batch, stays, gap_ms=gap_ms)
     if batch.late.any():
         late.find_in_tails()
     late.amend(load, forgotten_ms)

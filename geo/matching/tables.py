@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -79,10 +78,14 @@ class Table:
         return cls(**dict(zip(cls.names(), columns, strict=True)))
 
 
-@cache
-def _shape(table: type[Table]) -> list[tuple[str, Any]]:
-    """Name and kind of each column; asked for very often."""
-    return [(field.name, _KINDS[str(field.type)]) for field in fields(table)]
+_SHAPES: dict[type[Any], list[tuple[str, Any]]] = {}
+
+
+def _shape(table: type[Any]) -> list[tuple[str, Any]]:
+    """Name and kind of each column; asked for so often that it is remembered."""
+    if table not in _SHAPES:
+        _SHAPES[table] = [(field.name, _KINDS[str(field.type)]) for field in fields(table)]
+    return _SHAPES[table]
 
 
 def _taken(column: Any, at: Ints) -> Any:

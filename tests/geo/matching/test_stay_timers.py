@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geo.matching import stay_rounds
 from geo.matching.presence import Cause, Kind, PresencePolicy
 from geo.matching.stay_columns import Stays
 from geo.matching.stay_timers import presumed, silent, sweep_cut_ms, swept
@@ -17,6 +18,11 @@ from tests.kept_stays import START_MS, KeptStays, day, fix_rows
 POLICY = PresencePolicy(gap_s=600, exit_span_s=300, staleness_s=600)
 MIN = 60_000
 PRESUMED_S = {0: [300, 600], 1: [], 2: [60]}
+
+
+@pytest.fixture(autouse=True, params=[1, 1_000], ids=["in rounds", "plainly"])
+def either_way(request, monkeypatch):
+    monkeypatch.setattr(stay_rounds, "WORTH_A_ROUND", request.param)
 
 
 def one(minute, verdict=1, *, fence_id=0, device=1, fresh=True):

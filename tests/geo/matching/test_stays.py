@@ -74,7 +74,7 @@ def check_day(seed):
             fences=3,
             fixes=chance.choice([20, 90]),
         )
-        kept = KeptStays(POLICY, rules=RULES, dwells_s=dwells_s)
+        kept = KeptStays(POLICY, rules=RULES, dwells_s=dwells_s, talkative=chance.random() < 0.3)
         rows, clock_ms, sweeps = ordered(chance, chance.choice(ORDERS), fixes), 0, chance.random() < 0.7
         while rows:
             size = chance.choice([1, 3, 20, 100])
