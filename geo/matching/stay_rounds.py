@@ -183,10 +183,8 @@ class Rounds:
 
     def _plainly(self, rows: Ints) -> None:
         """The plain step for all these fixes of few pairs."""
-        order = rows[np.argsort(self._pair[rows], kind="stable")]
-        pair = self._pair[order]
-        cuts = np.flatnonzero(np.diff(pair)) + 1
-        for some in np.split(order, cuts):
+        pair = self._pair[rows]
+        for some in np.split(rows, np.flatnonzero(np.diff(pair)) + 1):
             self._step(int(self._pair[some[0]]), some)
 
     def _step(self, pair: int, rows: Ints) -> None:

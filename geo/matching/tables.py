@@ -22,6 +22,8 @@ _KINDS: dict[str, Any] = {
     "Codes": np.int8,
     "list[bytes]": None,
 }
+#: shared by all empty tables
+_NOTHING = {kind: np.empty(0, kind) for kind in _KINDS.values() if kind is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Table:
     """Rows of a table hang together by place: row 7 of every column speaks of the same thing."""
 
     def __len__(self) -> int:
-        return len(self.columns()[0])
+        return len(getattr(self, _shape(type(self))[0][0]))
 
     @classmethod
     def names(cls) -> Sequence[str]:
@@ -60,7 +62,7 @@ class Table:
     @classmethod
     def empty(cls) -> Self:
         """No row."""
-        return cls(**{name: [] if kind is None else np.empty(0, kind) for name, kind in _shape(cls)})
+        return cls(**{name: [] if kind is None else _NOTHING[kind] for name, kind in _shape(cls)})
 
     @classmethod
     def from_rows(cls, rows: Iterable[Sequence[Any]]) -> Self:

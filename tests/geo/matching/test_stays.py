@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.matching import stay_amend, stay_rounds, stays
+from geo.matching import stay_amend, stay_late, stay_rounds, stays
 from geo.matching.presence import ExitRules, Kind, PresencePolicy
 from geo.matching.stay_columns import Stays
 from geo.matching.stays import advance, backfilled
@@ -309,3 +309,30 @@ def test_no_fix_is_no_change():
         Stays.empty(), fix_rows([]), policy=POLICY, swept_ms=0, load=KeptStays(POLICY).load
     )
     assert len(changes.opened) == len(changes.events) == len(changes.known) == 0
+
+
+def city(people, minute):
+    """One fix of everybody: most are in, some are out, each at a fence of their own."""
+    return fix_rows(
+        [
+            one(minute, -1 if n % 7 == 0 and minute else 1, ping=n, device=n, fence_id=n % 50)
+            for n in range(people)
+        ]
+    )
+
+
+def test_a_citys_batches_take_no_plain_step(monkeypatch):
+    def never(*_, **__):
+        pytest.fail("a pair was taken alone")
+
+    kept = KeptStays(POLICY)
+    monkeypatch.setattr(stay_rounds, "step", never)
+    monkeypatch.setattr(stay_late, "amend", never)
+    for minute in (0, 1, 6, 20):
+        kept.take(city(500, minute))
+        again = kept.take(city(500, minute))
+        assert len(again.known) > 400
+        assert len(again.moved) == 0
+    kinds = [event.kind for event in kept.events]
+    assert kinds.count(Kind.ENTER) == 500 + 428, "everybody, and after the gap who was in again"
+    assert kinds.count(Kind.EXIT) == 500
