@@ -9,7 +9,8 @@ import structlog
 from apiflask import APIFlask
 from flask import Blueprint, Response, request
 
-from api import openapi, problems, validation
+from api import hot, openapi, problems, validation
+from api.headers import ALWAYS, OF_API
 from api.settings import Settings
 from api.wiring import EXTENSION, House, build
 
@@ -50,6 +51,7 @@ def create_app(house: House | None = None) -> APIFlask:
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     openapi.install(app)
+    hot.install(app, house)
     return app
 
 
@@ -99,11 +101,9 @@ def blueprints() -> list[Blueprint]:
 
 def _guard(answer: Response) -> Response:
     """Browsers guess no types, keep no answers of the API, and run nothing that is not ours."""
-    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
-    answer.headers.setdefault("Referrer-Policy", "no-referrer")
+    for name, value in (OF_API if request.path.startswith("/v1/") else ALWAYS).items():
+        answer.headers.setdefault(name, value)
     if answer.mimetype == "text/html":
         answer.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         answer.headers.setdefault("X-Frame-Options", "DENY")
-    elif request.path.startswith("/v1/"):
-        answer.headers.setdefault("Cache-Control", "no-store")
     return answer

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from flask import g, request
 
-from api.wiring import house
+from api.wiring import House, house
 from nearcast.services.errors import Forbidden, Unauthorized
 from nearcast.services.manage_workspace import Principal, Scope
 
@@ -28,10 +28,7 @@ def needs(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            g.principal = who = house().keys.principal(_token())
-            if who.scopes.isdisjoint((*wanted, Scope.ADMIN)):
-                names = " or ".join(f"'{scope}'" for scope in wanted)
-                raise Forbidden(f"This needs a key with the scope {names}.")
+            g.principal = called_by(house(), request.headers.get("Authorization", ""), *wanted)
             return view(*args, **kwargs)
 
         guarded.scopes = wanted  # type: ignore[attr-defined]  # the OpenAPI document shows them
@@ -45,8 +42,18 @@ def principal() -> Principal:
     return cast("Principal", g.principal)
 
 
-def _token() -> str:
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+def called_by(home: House, authorization: str, *wanted: Scope) -> Principal:
+    """Whoever presents the key of an `Authorization` header, if it has one of these scopes.
+
+    Raises:
+        Unauthorized: no key, or none that lives.
+        Forbidden: it has none of the scopes, nor `admin`.
+    """
+    kind, _, token = authorization.partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         raise Unauthorized
-    return token.strip()
+    who = home.keys.principal(token.strip())
+    if who.scopes.isdisjoint((*wanted, Scope.ADMIN)):
+        names = " or ".join(f"'{scope}'" for scope in wanted)
+        raise Forbidden(f"This needs a key with the scope {names}.")
+    return who

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from geo.errors import NearcastError
 from geo.fences.limits import MAX_RADIUS_M, MIN_RADIUS_M
@@ -31,6 +32,8 @@ class Settings:
         allow_private_targets: webhooks may go to http and to private addresses: for tests only.
         demo: the page at `/` shows the first campaign's report to anybody: for made-up data only.
         max_radius_m: the upper bound of a circle's radius (product F1).
+        ping_files: where sealed pings go, a folder or a URL such as `s3://bucket/pings`; the server and
+            the worker must reach the same. Empty: beside the SQLite file, for PostgreSQL `./pings`.
     """
 
     database_url: str = "sqlite:///var/nearcast.db"
@@ -39,6 +42,7 @@ class Settings:
     allow_private_targets: bool = False
     demo: bool = False
     max_radius_m: float = MAX_RADIUS_M
+    ping_files: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -55,6 +59,7 @@ class Settings:
             allow_private_targets=_flag(given, "ALLOW_PRIVATE_TARGETS"),
             demo=_flag(given, "DEMO"),
             max_radius_m=_radius(given, "MAX_RADIUS_M"),
+            ping_files=given.get(f"{PREFIX}PING_FILES", ""),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -66,7 +71,16 @@ class Settings:
             f"{PREFIX}ALLOW_PRIVATE_TARGETS": str(int(self.allow_private_targets)),
             f"{PREFIX}DEMO": str(int(self.demo)),
             f"{PREFIX}MAX_RADIUS_M": repr(self.max_radius_m),
+            f"{PREFIX}PING_FILES": self.ping_files,
         }
+
+    @property
+    def ping_folder(self) -> str:
+        """Where sealed pings go, the default worked out: `var/nearcast.pings` of `var/nearcast.db`."""
+        prefix = "sqlite:///"
+        if self.ping_files or not self.database_url.startswith(prefix):
+            return self.ping_files or "pings"
+        return str(Path(self.database_url.removeprefix(prefix)).with_suffix(".pings"))
 
 
 def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:

@@ -12,10 +12,12 @@ from geo.errors import NearcastError
 from nearcast.services.clocks import Clock, ReplayClock, WallClock
 from nearcast.services.keep_snapshot import Snapshots
 from nearcast.services.key_ring import KeyRing
+from nearcast.services.known_apps import KnownApps
 from nearcast.services.manage_workspace import found_installation, link_secret
 from nearcast.services.recent_log import RecentLog
 from nearcast.store import ping_log
 from nearcast.store.engine import in_transaction, make_engine, reading
+from nearcast.store.ping_files import PingFiles
 from nearcast.store.tables import workspace
 
 EXTENSION = "nearcast"
@@ -36,8 +38,10 @@ class House:
         snapshots: what pings are matched against, per workspace.
         recent: what this process remembers of committed pings.
         keys: verified API keys, remembered for at most 2 s.
+        apps: of every workspace, remembered until it is edited.
         link_secret: signs tracked links; one for the installation.
         aside: starts processes for what would hold up other requests.
+        ping_files: where sealed pings are.
     """
 
     settings: Settings
@@ -47,8 +51,10 @@ class House:
     snapshots: Snapshots
     recent: RecentLog
     keys: KeyRing
+    apps: KnownApps
     link_secret: bytes
     aside: Aside
+    ping_files: PingFiles
 
     @property
     def public_url(self) -> str:
@@ -69,6 +75,7 @@ def build(settings: Settings) -> House:
     if settings.clock == "replay":
         clock = ReplayClock(reading(engine, ping_log.newest_ms))
     now_ms = clock.now_ms()
+    files = PingFiles(settings.ping_folder)
     workspace_id = in_transaction(engine, lambda conn: found_installation(conn, now_ms=now_ms))
     return House(
         settings=settings,
@@ -76,10 +83,12 @@ def build(settings: Settings) -> House:
         clock=clock,
         workspace_id=workspace_id,
         snapshots=Snapshots(engine),
-        recent=RecentLog(),
+        recent=RecentLog(files),
         keys=KeyRing(engine),
+        apps=KnownApps(engine),
         link_secret=in_transaction(engine, link_secret),
         aside=Aside(settings),
+        ping_files=files,
     )
 
 

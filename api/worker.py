@@ -1,4 +1,4 @@
-"""The worker: sends what waits in the outbox and lets the clock move campaigns.
+"""The worker: sends what waits in the outbox and lets the clock move campaigns and stays.
 
 Several workers may run; the leases keep them apart. Nothing here needs Flask or pydantic.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 import structlog
 
+from api.chores import Chores
 from nearcast.channels.base import Channel
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import run_campaigns, send_messages
 from nearcast.services.answer_once import forget_answers
+from nearcast.services.send_messages import Lease
 from nearcast.services.work_uploads import any_due
-from nearcast.store import campaigns, deliveries, ping_log, uploads
-from nearcast.store.deliveries import Attempt, Lease
+from nearcast.store import campaigns, notices, ping_log, uploads
 from nearcast.store.engine import Conflict, in_transaction, reading
+from nearcast.store.outbox import Attempt, DeliveryState
 
 if TYPE_CHECKING:
     from api.wiring import House
@@ -30,11 +34,18 @@ if TYPE_CHECKING:
 THREADS = 16
 #: waiting for a thread and sending together stay well below the lease of 60 s
 MAX_IN_FLIGHT = 2 * THREADS
+#: to one endpoint at once; one that did not answer the last time gets a single letter until it does,
+#: so that endpoints which hang until the time-out leave threads to the others
+MAX_PER_ENDPOINT = THREADS // 2
+MAX_TO_SILENT = 1
 IDLE_S = 0.25
 TICK_S = 1.0
 TIDY_S = 3_600.0  # answers kept for repeated keys go after a day, uploads after 90
 #: an upload that nobody touched for so long goes, and can no longer be undone; its fences stay
 UPLOADS_KEPT_MS = 90 * 24 * 3_600_000
+#: what endpoints were told can be asked for again so long
+NOTICES_KEPT_MS = 30 * 24 * 3_600_000
+NOTICES_A_TIME = 2_000  # pings do not wait long for the tidying
 #: how long to leave the database alone when it does not answer
 DATABASE_PAUSE_S = 2.0
 
@@ -51,8 +62,13 @@ def run(
     """
     way_out = channel or WebhookChannel(allow_private=house.settings.allow_private_targets)
     try:
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="send") as pool:
-            return _Round(house=house, channel=way_out, pool=pool).work(stop, once=once)
+        with (
+            Chores(house=house, log=json_log()) as chores,
+            ThreadPoolExecutor(THREADS, thread_name_prefix="send") as pool,
+        ):
+            if once:
+                chores.do()
+            return _Round(house=house, channel=way_out, pool=pool, chores=chores).work(stop, once=once)
     finally:
         if channel is None:
             way_out.close()
@@ -65,7 +81,9 @@ class _Round:
     house: House
     channel: Channel
     pool: ThreadPoolExecutor
+    chores: Chores
     flying: dict[Future[Attempt], Lease] = field(default_factory=dict)
+    silent: set[int] = field(default_factory=set)  # endpoints whose last attempt got no answer
     ticked: float = 0.0
     tidied: float = -TIDY_S
     sent: int = 0
@@ -94,6 +112,7 @@ class _Round:
         in the way of pings.
         """
         engine = self.house.engine
+        self.chores.look()
         if time.monotonic() - self.ticked >= TICK_S:
             self.ticked = time.monotonic()
             self._tick()
@@ -104,12 +123,13 @@ class _Round:
             if self.house.settings.clock != "replay":  # there years pass in minutes
                 before_ms = self.house.clock.now_ms() - UPLOADS_KEPT_MS
                 in_transaction(engine, lambda conn: uploads.forget_before(conn, before_ms))
+                self._forget_notices()
         now_ms = self.house.clock.now_ms()
-        room = MAX_IN_FLIGHT - len(self.flying)
-        if room <= 0 or not reading(engine, lambda conn: deliveries.any_waiting(conn, now_ms)):
+        limit, room = MAX_IN_FLIGHT - len(self.flying), self._room()
+        if limit <= 0 or not reading(engine, lambda conn: send_messages.any_due(conn, now_ms, room)):
             return 0
         leased = in_transaction(
-            engine, lambda conn: send_messages.lease(conn, now_ms=now_ms, limit=room)
+            engine, lambda conn: send_messages.lease(conn, now_ms=now_ms, limit=limit, room=room)
         )
         for held in leased:
             self.flying[self.pool.submit(self._send, held)] = held
@@ -126,6 +146,20 @@ class _Round:
             return
         for campaign_id, state in in_transaction(engine, lambda conn: run_campaigns.tick(conn, now_ms)):
             self.log.info("campaign_moved", campaign=campaign_id, to=state.value)
+
+    def _forget_notices(self) -> None:
+        before_ms = self.house.clock.now_ms() - NOTICES_KEPT_MS
+        while in_transaction(
+            self.house.engine,
+            lambda conn: notices.forget_before(conn, before_ms, limit=NOTICES_A_TIME),
+        ):
+            pass
+
+    def _room(self) -> Callable[[int], int]:
+        """How many more letters an endpoint may get now."""
+        flying = Counter(held.webhook_id for held in self.flying.values())
+        most = dict.fromkeys(self.silent, MAX_TO_SILENT)
+        return lambda webhook_id: most.get(webhook_id, MAX_PER_ENDPOINT) - flying[webhook_id]
 
     def _send(self, held: Lease) -> Attempt:
         return send_messages.hand_over(
@@ -147,6 +181,9 @@ class _Round:
         in_transaction(self.house.engine, lambda conn: send_messages.record(conn, done))
         for future in back:
             del self.flying[future]
+        for held, attempt in done:
+            answered = attempt.status is not None or attempt.state is DeliveryState.CANCELLED
+            (self.silent.discard if answered else self.silent.add)(held.webhook_id)
         handed_over = sum(attempt.ok for _, attempt in done)
         self.sent += handed_over
         states: dict[str, int] = {}

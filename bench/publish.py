@@ -16,7 +16,7 @@ import click
 import numpy as np
 import shapely
 
-from bench import _chart, _matching_page
+from bench import _chart, _ingest_page, _matching_page
 from bench._runner import RIVALS_PYTHON
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -26,12 +26,12 @@ MILLION = Path(__file__).with_name("million.json")
 
 
 @click.command("publish")
-@click.option("--seconds", default=15.0, show_default=True, help="of each ingest run")
+@click.option("--seconds", default=12.0, show_default=True, help="of each ingest run")
 @click.option(
     "--full", is_flag=True, help="match against a million fences too, for ten to thirty minutes"
 )
 def command(seconds: float, full: bool) -> None:
-    """All benchmarks, one after the other; takes some eight minutes."""
+    """All benchmarks, one after the other; takes some fifteen minutes."""
     if not RIVALS_PYTHON.exists():
         click.echo("the rivals' environment …")
         subprocess.run([str(PAGE.parents[1] / "scripts" / "install-rivals.sh")], check=True)
@@ -62,7 +62,7 @@ def _measured(*args: str) -> Any:
 def _page(
     matching: dict[str, Any],
     million: dict[str, Any] | None,
-    ingest: list[dict[str, Any]],
+    ingest: dict[str, Any],
     uploads: dict[str, Any],
 ) -> Iterator[str]:
     yield "# Benchmarks"
@@ -74,34 +74,8 @@ def _page(
         f"hours: trust the ratios of one run (load average {os.getloadavg()[1]:.1f})."
     )
     yield from _matching_page.section(matching, million, CHART.name)
-    yield from _ingest(ingest)
+    yield from _ingest_page.section(ingest)
     yield from _uploads(uploads)
-
-
-def _ingest(runs: list[dict[str, Any]]) -> Iterator[str]:
-    yield from ("", "## Ingest", "")
-    yield (
-        f"JSON batches of 1,000 pings over real HTTP to one `nearcast serve`, "
-        f"{runs[0]['fences']:,} fences, "
-        "20 running campaigns; the client shares the cores, every answer is "
-        "read and its counts checked, "
-        "and an answer means durable (SQLite WAL with `synchronous=FULL`, PostgreSQL with "
-        "`synchronous_commit=on`). One transaction a request."
-    )
-    yield ""
-    yield "| database | devices never seen before | known devices | p50 | p99 |"
-    yield "|---|---|---|---|---|"
-    for run in runs:
-        new, known = run["new_devices"], run["known_devices"]
-        yield (
-            f"| {run['db']} | {new['pings_per_s']:,} pings/s | **{known['pings_per_s']:,} pings/s** | "
-            f"{known['p50_ms']} ms | {known['p99_ms']} ms |"
-        )
-    yield ""
-    yield (
-        "A profile on SQLite shows Python objects made for pairs near fences as the dearest part. "
-        "Sharing one commit among waiting requests, COPY and compiled kernels are not there yet."
-    )
 
 
 def _uploads(run: dict[str, Any]) -> Iterator[str]:

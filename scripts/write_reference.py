@@ -67,6 +67,7 @@ PING_REASONS = {
 REASONS = {
     Reason.SUSPECT_FIX: "The fix looks forged or impossible.",
     Reason.LOW_CONFIDENCE: "Less certain to be inside than the campaign asks for.",
+    Reason.INFERRED_CROSSING_REFUSED: "An enter inferred from a move; the campaign takes no such.",
     Reason.FENCE_CLOSED: "Outside the fence's opening hours.",
     Reason.OUTSIDE_HOURS: "Outside the campaign's days and hours.",
     Reason.NOT_IN_SEGMENT: "The person is not in the campaign's audience.",

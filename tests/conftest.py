@@ -117,23 +117,29 @@ def sqlite_engine(sqlite_url: str) -> Iterator[sa.Engine]:
     yield from _opened(sqlite_url)
 
 
-def _built(url: str) -> Iterator[House]:
+def _built(url: str, folder: Path) -> Iterator[House]:
     # webhooks of tests live on 127.0.0.1
-    wired = build(Settings(database_url=url, public_url=PUBLIC_URL, allow_private_targets=True))
+    settings = Settings(
+        database_url=url,
+        public_url=PUBLIC_URL,
+        allow_private_targets=True,
+        ping_files=str(folder / "pings"),
+    )
+    wired = build(settings)
     yield staying_here(wired)
     wired.engine.dispose()
 
 
 @pytest.fixture
-def house(sqlite_url: str) -> Iterator[House]:
+def house(sqlite_url: str, tmp_path: Path) -> Iterator[House]:
     """The parts of one process, wired as in production, on SQLite and the wall clock."""
-    yield from _built(sqlite_url)
+    yield from _built(sqlite_url, tmp_path)
 
 
 @pytest.fixture
-def either_house(database_url: str) -> Iterator[House]:
+def either_house(database_url: str, tmp_path: Path) -> Iterator[House]:
     """The same; the test runs once on each of the two databases."""
-    yield from _built(database_url)
+    yield from _built(database_url, tmp_path)
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
-"""A process that works off uploads and dies at the nth thing it says to the database.
+"""A process that works and dies at the nth thing it says to the database.
 
-python -m tests.dying URL N      N = 0: it lives, and prints how many things it said
+python -m tests.dying URL N                            uploads; N = 0: it lives, and prints how many
+python -m tests.dying URL N seal FOLDER NOW_MS         things it said
+python -m tests.dying URL N forget FOLDER NOW_MS
 
-Statements count twice, before and after they were sent, and each commit once, before it: between any
-two of these nothing reaches the database, so dying at every n is dying at every moment that matters.
+Statements count twice, before and after they were sent, and each commit once, before it, and each file
+that gets its name: between any two of these nothing reaches the database or the folder that others
+read, so dying at every n is dying at every moment that matters.
 """
 
 from __future__ import annotations
@@ -11,18 +14,41 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
 from nearcast.services.clocks import WallClock
+from nearcast.services.forget_old import forget_old
+from nearcast.services.seal_pings import seal_pings
 from nearcast.services.work_uploads import work_off
 from nearcast.store.engine import make_engine
+from nearcast.store.ping_files import PingFiles
 
 DIED = 9
 
 
-def main(url: str, moment: int) -> int:
-    """Work off what waits; how many moments there were."""
+def upload(engine: sa.Engine) -> None:
+    """Work off what waits."""
+    work_off(engine, WallClock())
+
+
+def seal(engine: sa.Engine, folder: str, now_ms: str) -> None:
+    """Seal the ping log."""
+    seal_pings(engine, PingFiles(folder), now_ms=int(now_ms))
+
+
+def forget(engine: sa.Engine, folder: str, now_ms: str) -> None:
+    """Delete what is too old; twice, as files go in two passes."""
+    for _ in range(2):
+        forget_old(engine, PingFiles(folder), now_ms=int(now_ms))
+
+
+JOBS: dict[str, Callable[..., None]] = {"upload": upload, "seal": seal, "forget": forget}
+
+
+def main(url: str, moment: int, job: str = "upload", *args: str) -> int:
+    """Do the job; how many moments there were."""
     engine = make_engine(url)
     said = itertools.count(1)
     last = 0
@@ -35,9 +61,10 @@ def main(url: str, moment: int) -> int:
 
     for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
         sa.event.listen(engine, event, speak)
-    work_off(engine, WallClock())
+    sys.addaudithook(lambda event, _: speak() if event == "os.rename" else None)
+    JOBS[job](engine, *args)
     return last
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], int(sys.argv[2])))
+    print(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

@@ -31,13 +31,19 @@ class Server:
     """One running server. `stop` asks it to end, `kill` cuts it off in the midst of its work."""
 
     def __init__(
-        self, database_url: str, folder: Path, *, clock: str = "wall", port: int | None = None
+        self,
+        database_url: str,
+        folder: Path,
+        *,
+        clock: str = "wall",
+        port: int | None = None,
+        module: str = "api.cli",
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = database_url
         self._log = folder / f"server-{self.port}.log"
-        self._command = [sys.executable, "-m", "api.cli", "serve", f"--port={self.port}"]
+        self._command = [sys.executable, "-m", module, "serve", f"--port={self.port}"]
         self._command += [f"--clock={clock}"]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -78,6 +84,15 @@ class Server:
     def log(self) -> str:
         """What the process has printed."""
         return self._log.read_text(errors="replace")
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether the process ends by itself within so long."""
+        if self._process is not None:
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
 
     def stop(self) -> int:
         """End it as an operator would; returns its exit code."""

@@ -47,6 +47,7 @@ def explain(
                 user_id=user_id,
                 at_ms=None if instant is None else to_ms(instant),
                 now_ms=home.now_ms,
+                files=home.ping_files,
             )
         )
     answer = explain_out(found).model_dump()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from campaigns.campaign.plans import Plan
     from nearcast.services.clocks import Clock
+    from nearcast.store.ping_files import PingFiles
 
 T = TypeVar("T")
 #: how the audit log names the command line
@@ -37,6 +38,13 @@ class Opened:
     def now_ms(self) -> int:
         """The present instant by the clock."""
         return self.clock.now_ms()
+
+    @property
+    def ping_files(self) -> PingFiles:
+        """Where sealed pings are."""
+        from nearcast.store.ping_files import PingFiles
+
+        return PingFiles(self.settings.ping_folder)
 
     @property
     def plan(self) -> Plan:

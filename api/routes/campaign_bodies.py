@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from api.answers import In, Out, Page
-from api.fields import Hours, Instant, Key, Name, Number, Whole
+from api.fields import Flag, Hours, Instant, Key, Name, Number, Whole
 from api.shapes import CircleOut, ShapeIn
 from campaigns.campaign.campaign import Channel, Frequency, HoursZone
 from campaigns.campaign.life import State
@@ -36,10 +36,15 @@ class PeriodIn(In):
 
 
 class TriggerIn(In):
-    """What happens: somebody enters, or stays for `after_s` seconds."""
+    """What happens: somebody enters, or stays for `after_s` seconds.
+
+    `presumed`: a stay is also taken for granted at arrival + `after_s`, if the newest fix is inside and
+    at most 5 min old; its decision says so.
+    """
 
     kind: Literal["enter", "dwell"] = "enter"
     after_s: Annotated[Whole | None, Field(ge=1, le=MAX_DWELL_S)] = None
+    presumed: Flag = False
 
 
 class AudienceIn(In):
@@ -74,6 +79,10 @@ class Parts(In):
     audience: AudienceIn | None = None
     frequency: Frequency | None = None
     least_p: Annotated[Number | None, Field(ge=0, le=1)] = None
+    infer_crossings: Annotated[
+        Flag | None,
+        Field(description="a straight move across the fence between two fixes counts as an enter"),
+    ] = None
     priority: Annotated[Whole | None, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = None
     additional_days: Annotated[Whole | None, Field(ge=0, le=MAX_ADDITIONAL_DAYS)] = None
     message: MessageIn | None = None
@@ -121,6 +130,7 @@ class TriggerOut(Out):
 
     kind: str
     after_s: int | None
+    presumed: bool
 
 
 class AudienceOut(Out):
@@ -166,6 +176,7 @@ class CampaignOut(Out):
     audience: AudienceOut
     frequency: str
     least_p: float
+    infer_crossings: bool
     priority: int
     additional_days: int
     message: MessageOut

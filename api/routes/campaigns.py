@@ -187,11 +187,23 @@ def copy_campaign(campaign_id: str) -> Response:
 # --- in ---------------------------------------------------------------------------------------------
 
 
+#: parts that a body keeps as they come
+_PLAIN = (
+    "time_zone",
+    "hours",
+    "hours_zone",
+    "frequency",
+    "least_p",
+    "infer_crossings",
+    "priority",
+    "additional_days",
+)
+
+
 def _parts(body: Parts) -> dict[str, Any]:
     """The parts that were given, as a campaign's body keeps them."""
     said = body.model_fields_set
-    plain = ("time_zone", "hours", "hours_zone", "frequency", "least_p", "priority", "additional_days")
-    parts: dict[str, Any] = {name: getattr(body, name) for name in plain if name in said}
+    parts: dict[str, Any] = {name: getattr(body, name) for name in _PLAIN if name in said}
     if "targeting" in said:
         parts["targeting"] = _targeting(body.targeting or TargetingIn())
     if "period" in said:
@@ -298,10 +310,15 @@ def _out(row: sa.RowMapping, place: StoredFence | None, warnings: list[str]) -> 
         time_zone=body["time_zone"],
         hours=body.get("hours"),
         hours_zone=body.get("hours_zone") or HoursZone.CAMPAIGN,
-        trigger=TriggerOut(kind=trigger["kind"], after_s=trigger.get("after_s")),
+        trigger=TriggerOut(
+            kind=trigger["kind"],
+            after_s=trigger.get("after_s"),
+            presumed=trigger.get("presumed", False),
+        ),
         audience=AudienceOut(kind="everyone" if ad_ids is None else "ad_ids", ad_ids=ad_ids or []),
         frequency=body.get("frequency") or Frequency.ONCE_IN_PERIOD,
         least_p=body.get("least_p") or 0.0,
+        infer_crossings=body.get("infer_crossings") or False,
         priority=body.get("priority") or 0,
         additional_days=body.get("additional_days") or 0,
         message=_said(body.get("message") or {}),

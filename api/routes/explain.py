@@ -108,6 +108,7 @@ def get_explanation(campaign_id: str, query: ExplainQuery) -> ExplainOut:
             user_id=query.user_id,
             at_ms=None if query.at is None else to_ms(query.at),
             now_ms=home.clock.now_ms(),
+            files=home.ping_files,
         )
 
     return explain_out(reading(home.engine, verb))

@@ -6,13 +6,38 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from api.answers import Out, Page
-from api.fields import Flag, Hours, Instant, Key, Name, Text, Whole
+from api.answers import In, Out, Page
+from api.fields import Flag, Hours, Instant, Key, Name, Number, Text, Whole
 from api.shapes import CircleOut, NoteOut, ShapeIn
+from nearcast.services.check_policies import CERTAINTY_BOUNDS, PRESENCE_BOUNDS
 from nearcast.services.edit_fences import MAX_METADATA_KEYS
 from nearcast.services.find_fences import MAX_NEAR_M
 
 MAX_DWELL_S = 7 * 86_400
+
+
+def _range(name: str) -> Any:
+    """The bounds of a rule, as the document of the interface tells them."""
+    least, most = (PRESENCE_BOUNDS | CERTAINTY_BOUNDS)[name]
+    return Field(description=f"{least:g} to {most:g}")
+
+
+class FenceRulesIn(In):
+    """What this fence decides otherwise than its workspace; what is left out is as there.
+
+    `enter_p`: inside from this probability on; `exit_p`: outside up to this one, and so many sigma
+    beyond the rim (`out_z`; `poor_out_z` for fixes too coarse to enter). An exit needs `exit_fixes`
+    over `exit_span_s`, or two in a row beyond the greater of `far_sigma` sigma and `far_m`.
+    """
+
+    enter_p: Annotated[Number | None, _range("enter_p")] = None
+    exit_p: Annotated[Number | None, _range("exit_p")] = None
+    out_z: Annotated[Number | None, _range("out_z")] = None
+    poor_out_z: Annotated[Number | None, _range("poor_out_z")] = None
+    exit_fixes: Annotated[Whole | None, _range("exit_fixes")] = None
+    exit_span_s: Annotated[Whole | None, _range("exit_span_s")] = None
+    far_sigma: Annotated[Number | None, _range("far_sigma")] = None
+    far_m: Annotated[Number | None, _range("far_m")] = None
 
 
 class Attributes(ShapeIn):
@@ -33,6 +58,7 @@ class Attributes(ShapeIn):
     valid_from: Instant | None = None
     valid_until: Instant | None = None
     dwell_after_s: Annotated[Whole | None, Field(ge=1, le=MAX_DWELL_S)] = None
+    presence: FenceRulesIn | None = None
 
 
 class FenceIn(Attributes):
@@ -76,6 +102,7 @@ class FenceOut(Out):
     valid_from: Instant | None
     valid_until: Instant | None
     dwell_after_s: int | None
+    presence: dict[str, int | float] | None
     regions: list[str]
     trade_areas: list[str]
     time_zone: str

@@ -27,7 +27,7 @@ from api.routes.fence_bodies import (
 )
 from api.shapes import GivenShape, NoteOut, ShapeIn, circle_out, is_given, read_shape
 from api.wiring import house
-from geo.fences.fence import Fence
+from geo.fences.fence import Fence, PresenceRules
 from geo.fences.hours import WeeklyHours
 from geo.fences.refusals import ShapeRefused
 from geo.fences.shapes import to_geojson
@@ -240,6 +240,7 @@ def _fence(body: FenceIn, given: GivenShape) -> Fence:
         tags=_unique(body.tags),
         metadata=body.metadata,
         opening_hours=_week(body),
+        presence=_rules(body),
         **{name: getattr(body, name) for name in _FIELDS},
     )
 
@@ -251,11 +252,19 @@ def _patched(before: Fence, body: FencePatch) -> Fence:
     changes |= {n: _unique(getattr(body, n)) for n in ("groups", "tags") if n in said}
     if "opening_hours" in said:
         changes["opening_hours"] = _week(body)
+    if "presence" in said:
+        changes["presence"] = _rules(body)
     return replace(before, **changes)
 
 
 def _week(body: Attributes) -> WeeklyHours | None:
     return None if body.opening_hours is None else WeeklyHours.parse(body.opening_hours)
+
+
+def _rules(body: Attributes) -> PresenceRules | None:
+    """A fence's own rules; None where the workspace's hold for all of it."""
+    rules = PresenceRules(**body.presence.model_dump()) if body.presence else None
+    return None if rules == PresenceRules() else rules
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
@@ -344,6 +353,7 @@ def _out(stored: StoredFence, held: list[tuple[str, str]], notes: tuple[NoteOut,
         tags=list(fence.tags),
         metadata=dict(fence.metadata),
         opening_hours=fence.opening_hours.to_json() if fence.opening_hours else None,
+        presence=fences.attributes_of(fence).get("presence"),
         regions=[name for kind, name in held if kind == "region"],
         trade_areas=[name for kind, name in held if kind == "trade_area"],
         time_zone=stored.time_zone,

@@ -67,6 +67,9 @@ class Campaign:
         time_zone: IANA name of the campaign's own clock.
         hours: None is always.
         trigger: `ENTER` or `DWELL`; `dwell_s` seconds belong to `DWELL`.
+        presumed: a dwell may be presumed at arrival + `dwell_s` from a newest fix inside that is at
+            most 5 min old, before a fix has proven it (product P4).
+        infer_crossings: an enter may be inferred from a straight move across the fence (product P7).
         ad_ids: the audience; None is everyone. Normalised (lower-case).
         least_p: a trigger less certain than this is refused `low_confidence`; 0 takes all.
         priority: higher first.
@@ -85,6 +88,8 @@ class Campaign:
     message: Message
     trigger: Kind = Kind.ENTER
     dwell_s: int | None = None
+    presumed: bool = False
+    infer_crossings: bool = False
     hours: WeeklyHours | None = None
     hours_zone: HoursZone = HoursZone.CAMPAIGN
     ad_ids: frozenset[str] | None = None

@@ -39,6 +39,10 @@ _CLOSED: dict[str, tuple[str, str]] = {
         "P {value} is below the campaign's {bound}",
         "P {value}, 캠페인의 기준 {bound}보다 낮아요",
     ),
+    "inferred_crossing_refused": (
+        "no fix lay inside, the crossing is inferred, and the campaign takes no such",
+        "위치가 안에 찍히지 않은 추정 통과예요. 이 캠페인은 추정한 통과를 쓰지 않아요",
+    ),
     "fence_closed": ("the place is closed ({value})", "영업시간이 아니에요 ({value})"),
     "outside_hours": (
         "it is outside the campaign's hours ({value})",

@@ -19,6 +19,7 @@ class Reason(StrEnum):
 
     SUSPECT_FIX = "suspect_fix"
     LOW_CONFIDENCE = "low_confidence"
+    INFERRED_CROSSING_REFUSED = "inferred_crossing_refused"
     FENCE_CLOSED = "fence_closed"
     OUTSIDE_HOURS = "outside_hours"
     NOT_IN_SEGMENT = "not_in_segment"
@@ -33,6 +34,7 @@ BEFORE_AUDIENCE = frozenset(
     {
         Reason.SUSPECT_FIX,
         Reason.LOW_CONFIDENCE,
+        Reason.INFERRED_CROSSING_REFUSED,
         Reason.FENCE_CLOSED,
         Reason.OUTSIDE_HOURS,
         Reason.NOT_IN_SEGMENT,
@@ -79,6 +81,8 @@ class _Closed:
 
 Slot = tuple[int, str, str]
 
+_MAY_SEND = frozenset({Cause.FIX, Cause.PRESUMED, Cause.CROSSING})
+
 
 def candidates(
     snapshot: Snapshot,
@@ -95,7 +99,7 @@ def candidates(
         now_ms: ping row → the clock when it was seen.
     """
     for transition in transitions:
-        if transition.cause is not Cause.FIX:
+        if transition.cause not in _MAY_SEND:
             continue  # an exit by silence and a fence drawn over somebody never send (product P4)
         person, ad_id = people[transition.device]
         for campaign in snapshot.listeners.get(transition.fence_id, ()):
@@ -164,7 +168,11 @@ def _positive(campaign: Campaign) -> Reason:
 def _listens(campaign: Campaign, transition: Transition) -> bool:
     if campaign.trigger is not transition.kind:
         return False
-    return transition.kind is not Kind.DWELL or campaign.dwell_s == transition.dwell_s
+    if transition.kind is not Kind.DWELL:
+        return True
+    if campaign.presumed:  # one that was told of it when it was presumed is not told again
+        return campaign.dwell_s == transition.dwell_s and not transition.again
+    return campaign.dwell_s == transition.dwell_s and transition.cause is not Cause.PRESUMED
 
 
 def _is_test_id(snapshot: Snapshot, candidate: Candidate) -> bool:
@@ -177,6 +185,12 @@ def _is_test_id(snapshot: Snapshot, candidate: Candidate) -> bool:
 def _confidence(_: Snapshot, candidate: Candidate) -> _Closed | None:
     p, least = candidate.transition.p, candidate.campaign.least_p
     return _Closed(Reason.LOW_CONFIDENCE, f"{p:.3f}", f"{least:.3f}") if p < least else None
+
+
+def _crossing(_: Snapshot, candidate: Candidate) -> _Closed | None:
+    if candidate.transition.cause is not Cause.CROSSING or candidate.campaign.infer_crossings:
+        return None
+    return _Closed(Reason.INFERRED_CROSSING_REFUSED, Cause.CROSSING.value, Cause.FIX.value)
 
 
 def _opening_hours(snapshot: Snapshot, candidate: Candidate) -> _Closed | None:
@@ -212,4 +226,4 @@ def _instant(candidate: Candidate) -> datetime:
     return datetime.fromtimestamp(candidate.transition.at_ms / 1000, UTC)
 
 
-_GATES = (_confidence, _opening_hours, _hours, _audience)
+_GATES = (_confidence, _crossing, _opening_hours, _hours, _audience)

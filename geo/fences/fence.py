@@ -38,6 +38,25 @@ Shape = CircleShape | PolygonShape
 
 
 @dataclass(frozen=True, kw_only=True)
+class PresenceRules:
+    """What a fence decides otherwise than its workspace; None: as the workspace does (product P3).
+
+    Attributes:
+        enter_p, exit_p, out_z, poor_out_z: as in `certainty.CertaintyPolicy`.
+        exit_fixes, exit_span_s, far_sigma, far_m: as in `presence.PresencePolicy`.
+    """
+
+    enter_p: float | None = None
+    exit_p: float | None = None
+    out_z: float | None = None
+    poor_out_z: float | None = None
+    exit_fixes: int | None = None
+    exit_span_s: int | None = None
+    far_sigma: float | None = None
+    far_m: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fence:
     """A named shape and what its owner says about it (product F5).
 
@@ -47,6 +66,7 @@ class Fence:
         opening_hours: local to the fence; None is always open.
         valid_from, valid_until: aware UTC; live in `[valid_from, valid_until)`.
         dwell_after_s: seconds after arrival when a `dwell` transition is due; None: none.
+        presence: its own rules of being in and out; None: all as in its workspace.
     """
 
     name: str
@@ -64,6 +84,7 @@ class Fence:
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     dwell_after_s: int | None = None
+    presence: PresenceRules | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -10,7 +11,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from geo.antimeridian import normalize_lon
-from geo.fences.fence import PolygonShape
+from geo.fences.fence import PolygonShape, PresenceRules
 from geo.matching.hits import Pairs
 from geo.matching.index import BadCoordinates, FenceIndex
 from geo.matching.measures import (
@@ -26,6 +27,7 @@ from geo.matching.polygons import Polygons
 __all__ = [
     "ACCURACY_PER_SIGMA",
     "CertaintyPolicy",
+    "CertaintyRules",
     "Decision",
     "Judgement",
     "Verdict",
@@ -84,6 +86,33 @@ class CertaintyPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CertaintyRules:
+    """The thresholds that fences may have of their own, one row a fence version of the index.
+
+    Attributes: as in `CertaintyPolicy`; `enter_p` at least 0.5.
+    """
+
+    enter_p: Floats
+    exit_p: Floats
+    out_z: Floats
+    poor_out_z: Floats
+
+    @classmethod
+    def of(cls, policy: CertaintyPolicy, rows: int, own: Mapping[int, PresenceRules]) -> CertaintyRules:
+        """The policy's for so many rows, but for what some have of their own."""
+        columns = {name: np.full(rows, getattr(policy, name)) for name in _OWN}
+        for row, rules in own.items():
+            for name, column in columns.items():
+                value = getattr(rules, name)
+                if value is not None:
+                    column[row] = value
+        return cls(**columns)
+
+
+_OWN = ("enter_p", "exit_p", "out_z", "poor_out_z")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """Columns, one row per pair of a fix and a fence.
 
@@ -122,6 +151,7 @@ def decide(
     platform: NDArray[np.int8],
     at_ms: Ints | None = None,
     policy: CertaintyPolicy,
+    rules: CertaintyRules | None = None,
 ) -> Decision:
     """The verdicts of `judge` about all fences that a fix is in or may be in, at less cost.
 
@@ -130,6 +160,7 @@ def decide(
     Args:
         lon, lat, accuracy_m, platform: columns of the fixes; accuracy NaN or 0 where missing.
         at_ms: their instants; None decides whatever the time.
+        rules: thresholds by fence row; None: the policy's everywhere.
     Returns:
         Every fence version that contains a fix, and further ones near it, among them all whose verdict
         is in.
@@ -140,7 +171,9 @@ def decide(
     for first in range(0, max(len(lon), 1), _TOGETHER):
         some = slice(first, first + _TOGETHER)
         at = None if at_ms is None else at_ms[some]
-        parts.append(_decided(index, lon[some], lat[some], accuracy_m[some], platform[some], at, policy))
+        parts.append(
+            _decided(index, lon[some], lat[some], accuracy_m[some], platform[some], at, policy, rules)
+        )
     return Decision(
         pairs=Pairs.joined([part.pairs for part in parts]),
         verdict=np.concatenate([part.verdict for part in parts]),
@@ -155,12 +188,13 @@ def _decided(
     platform: NDArray[np.int8],
     at_ms: Ints | None,
     policy: CertaintyPolicy,
+    rules: CertaintyRules | None,
 ) -> Decision:
     if np.isinf(accuracy_m).any():
         _check_fixes(lon, lat, accuracy_m)
     found = index.pairs(lon=lon, lat=lat, at_ms=at_ms)
     sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)
-    close, ping, fence = index.near(found, lon=lon, lat=lat, reach_m=_reach(policy) * sigma)
+    close, ping, fence = index.near(found, lon=lon, lat=lat, reach_m=_reach(policy, rules) * sigma)
     verdict = np.full(len(found), Verdict.IN, np.int8)
     some = np.flatnonzero(close)
     if at_ms is not None and len(ping):
@@ -172,7 +206,15 @@ def _decided(
     ask, of = np.concatenate([held_by, ping]), np.concatenate([held, fence])
     known = np.arange(len(ask)) < len(some)
     judged = _judged(
-        index, normalize_lon(lon[ask]), lat[ask], sigma[ask], np.arange(len(ask)), of, policy, known
+        index,
+        normalize_lon(lon[ask]),
+        lat[ask],
+        sigma[ask],
+        np.arange(len(ask)),
+        of,
+        policy,
+        rules,
+        known,
     )
     verdict[some] = judged.verdict[: len(some)]
     if len(ping):
@@ -180,10 +222,11 @@ def _decided(
     return Decision(pairs=found, verdict=verdict)
 
 
-def _reach(policy: CertaintyPolicy) -> float:
+def _reach(policy: CertaintyPolicy, rules: CertaintyRules | None) -> float:
     """So many sigma from the rim, a fix inside is in and a fix outside is not, whatever the shape."""
-    inside = np.sqrt(-2 * np.log1p(-policy.enter_p))
-    outside = np.sqrt(-2 * np.log(policy.enter_p))
+    every = np.array([policy.enter_p]) if rules is None or not len(rules.enter_p) else rules.enter_p
+    inside = np.sqrt(-2 * np.log1p(-every.max()))
+    outside = np.sqrt(-2 * np.log(every.min()))
     return float(max(inside, outside)) * 1.001
 
 
@@ -232,12 +275,14 @@ def judge(
     ping: Ints,
     fence: Ints,
     policy: CertaintyPolicy,
+    rules: CertaintyRules | None = None,
 ) -> Judgement:
     """Judge pairs of fixes and fences, in any order; near or far, contained or not.
 
     Args:
         lon, lat, accuracy_m, platform: columns of the fixes; accuracy NaN or 0 where missing.
         ping, fence: one pair each: a row of those columns and a row of the index.
+        rules: thresholds by fence row; None: the policy's everywhere.
     Returns:
         A row per pair. In: P ≥ `enter_p`. Out: P ≤ `exit_p` and outside the rim by `out_z` sigma
         (`poor_out_z` if P could nowhere reach `enter_p`). Without accuracy: in where contained,
@@ -250,7 +295,7 @@ def judge(
     with np.errstate(invalid="ignore"):  # a rejected fix may be infinite; no pair names it
         lon = normalize_lon(lon)
     sigma = sigma_m(accuracy_m, platform, floor_m=policy.sigma_floor_m)
-    return _judged(index, lon, lat, sigma[ping], ping, fence, policy, None)
+    return _judged(index, lon, lat, sigma[ping], ping, fence, policy, rules, None)
 
 
 def _judged(
@@ -261,6 +306,7 @@ def _judged(
     ping: Ints,
     fence: Ints,
     policy: CertaintyPolicy,
+    rules: CertaintyRules | None,
     known: Bools | None,
 ) -> Judgement:
     """`judge` with sigma by pair; `known` says which pairs are held, None where that is to be found."""
@@ -282,7 +328,15 @@ def _judged(
             )
     radius_m, area_m2 = index.circles.radius_m[fence], index.polygons.area_m2[fence]
     area_m2 = np.where(index.is_circle[fence], np.pi * radius_m**2, area_m2)
-    verdict = _verdicts(p, rim, sigma, area_m2, policy)
+    enter_p, exit_p, out_z, poor_out_z = (
+        getattr(policy, name) if rules is None else getattr(rules, name)[fence] for name in _OWN
+    )
+    # no shape of that area has a larger P than the disc around the fix
+    best_p = -np.expm1(-area_m2 / (2 * np.pi * sigma * sigma))
+    z = np.where(best_p >= enter_p, out_z, poor_out_z)
+    verdict = np.full(len(p), Verdict.UNDECIDED, np.int8)
+    verdict[(p <= exit_p) & (rim >= z * sigma)] = Verdict.OUT
+    verdict[p >= enter_p] = Verdict.IN
     verdict[missing & (verdict == Verdict.IN)] = Verdict.UNDECIDED
     verdict[missing & held] = Verdict.IN
     p[missing & held] = 1.0
@@ -297,15 +351,3 @@ def _check_fixes(lon: Floats, lat: Floats, accuracy_m: Floats) -> None:
             f"Pair {pair} has a fix at lon {lon[pair]}, lat {lat[pair]} with accuracy "
             f"{accuracy_m[pair]} m; admit only finite degrees and metres."
         )
-
-
-def _verdicts(
-    p: Floats, rim_m: Floats, sigma: Floats, area_m2: Floats, policy: CertaintyPolicy
-) -> NDArray[np.int8]:
-    """The three-way rule. No shape of that area has a larger P than the disc around the fix."""
-    best_p = -np.expm1(-area_m2 / (2 * np.pi * sigma * sigma))
-    z = np.where(best_p >= policy.enter_p, policy.out_z, policy.poor_out_z)
-    verdict = np.full(len(p), Verdict.UNDECIDED, np.int8)
-    verdict[(p <= policy.exit_p) & (rim_m >= z * sigma)] = Verdict.OUT
-    verdict[p >= policy.enter_p] = Verdict.IN
-    return verdict

@@ -6,13 +6,14 @@ in which they come. Visits (`visits.py`) do not depend on any order; both read t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 
+from geo.fences.fence import PresenceRules
 from geo.matching.tables import Bools, Floats, Ints
 
 
@@ -83,14 +84,24 @@ class ExitRules:
     far_m: Floats
 
     @classmethod
-    def same(cls, policy: PresencePolicy, rows: int) -> ExitRules:
-        """The workspace's rules for every one of so many fence rows."""
-        return cls(
+    def of(cls, policy: PresencePolicy, rows: int, own: Mapping[int, PresenceRules]) -> ExitRules:
+        """The policy's for so many rows, but for what some have of their own."""
+        rules = cls(
             fixes=np.full(rows, policy.exit_fixes, np.int64),
             span_ms=np.full(rows, policy.exit_span_s * 1000, np.int64),
             far_sigma=np.full(rows, policy.far_sigma, np.float64),
             far_m=np.full(rows, policy.far_m, np.float64),
         )
+        for row, its in own.items():
+            if its.exit_fixes is not None:
+                rules.fixes[row] = its.exit_fixes
+            if its.exit_span_s is not None:
+                rules.span_ms[row] = its.exit_span_s * 1000
+            if its.far_sigma is not None:
+                rules.far_sigma[row] = its.far_sigma
+            if its.far_m is not None:
+                rules.far_m[row] = its.far_m
+        return rules
 
     def take(self, rows: Ints) -> ExitRules:
         """The rules of these fence rows, in that order."""
@@ -182,6 +193,7 @@ class Transition:
         arrived_ms: arrival of the visit it belongs to.
         dwell_s: the threshold that a dwell has passed, else None.
         initial: an enter of a device that was not seen within the gap before.
+        again: a proven dwell that was presumed before; who was told then is not told again.
     """
 
     device: int
@@ -197,6 +209,7 @@ class Transition:
     dwell_s: int | None = None
     initial: bool = False
     cause: Cause = Cause.FIX
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

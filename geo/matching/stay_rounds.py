@@ -176,7 +176,7 @@ class Rounds:
 
     def _rules_at(self, fence: Ints) -> ExitRules:
         if self._rules is None:
-            return ExitRules.same(self._policy, len(fence))
+            return ExitRules.of(self._policy, len(fence), {})
         return self._rules.take(fence)
 
     # --- the rest -----------------------------------------------------------------------------------

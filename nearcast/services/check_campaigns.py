@@ -130,6 +130,9 @@ def _trigger(body: Mapping[str, Any]) -> Iterator[FieldError]:
     if trigger.get("kind") == Kind.DWELL.value and not trigger.get("after_s"):
         text = "A dwell trigger needs after_s, the seconds after arrival."
         yield _fault("/trigger/after_s", "required", text)
+    if trigger.get("presumed") and trigger.get("kind") != Kind.DWELL.value:
+        text = "Only a dwell is presumed; an enter needs a fix inside."
+        yield _fault("/trigger/presumed", "no_dwell", text)
     yield from _one_of(body.get("frequency"), list(Frequency), "/frequency")
 
 

@@ -18,6 +18,7 @@ from geo.areas import AreaLayer
 from geo.fences.fence import CircleShape, Fence, Shape
 from geo.fences.shapes import representative_point
 from geo.measure import circle_boxes
+from nearcast.services.check_policies import rule_faults
 from nearcast.services.errors import AlreadyExists, FieldError, Invalid, NotAllowedNow, PlanRequired
 from nearcast.services.ids import public
 from nearcast.store import areas as area_store
@@ -261,6 +262,8 @@ def _faults(fence: Fence) -> list[FieldError]:
     if fence.dwell_after_s is not None and fence.dwell_after_s <= 0:
         message = "dwell_after_s must be positive."
         found.append(FieldError(pointer="/dwell_after_s", code="not_positive", message=message))
+    if fence.presence is not None:
+        found += rule_faults(fence.presence, of=of)
     return found
 
 

@@ -27,6 +27,7 @@ from nearcast.store import campaigns, decision_log, devices, facts, fence_histor
 from nearcast.store import visits as visit_store
 from nearcast.store.devices import Device
 from nearcast.store.fence_history import PastVersion
+from nearcast.store.ping_files import PingFiles
 
 LOOK_BACK_MS = 3 * 3_600_000
 #: a decision of a day ago still answers the question; an older one is another story
@@ -62,6 +63,7 @@ def explain(
     user_id: str | None = None,
     at_ms: int | None = None,
     now_ms: int,
+    files: PingFiles | None = None,
 ) -> Explained:
     """The decision nearest at or before an instant, else the reason worked out why there was none.
 
@@ -69,6 +71,7 @@ def explain(
         campaign: its row with the body, as `run_campaigns.load` gives it.
         device_id, ad_id, user_id: exactly one; a user's devices are looked at together.
         at_ms: the instant; now if left out, and then any earlier decision counts.
+        files: where sealed pings are.
     Raises:
         Invalid: none or several of the three are given.
         NotFound: no app of the workspace has seen such a device.
@@ -101,7 +104,9 @@ def explain(
             asked_ms=asked_ms,
         )
     else:
-        explanation = work_out(_case(conn, campaign, workspace_id, found, asked_ms, until_ms, zone))
+        explanation = work_out(
+            _case(conn, campaign, workspace_id, found, asked_ms, until_ms, zone, files)
+        )
     return Explained(
         campaign_id=campaign["id"],
         campaign_version=campaign["version"],
@@ -140,6 +145,7 @@ def _case(
     asked_ms: int,
     until_ms: int,
     zone: str,
+    files: PingFiles | None,
 ) -> Case:
     body, presence = campaign["body"], presence_policy(conn, workspace_id)
     certainty = _certainty(conn, workspace_id)
@@ -153,6 +159,7 @@ def _case(
         last_ms=until_ms,
         fences=fences,
         policy=certainty,
+        files=files,
     )
     trigger = body.get("trigger") or {}
     return Case(

@@ -111,6 +111,7 @@ def load(
         test_ids=campaigns.test_ids(conn, workspace_id),
         presence=presence,
         certainty=_policy(CertaintyPolicy, settings),
+        webhooks=workspaces.subscriptions(conn, workspace_id),
     )
 
 

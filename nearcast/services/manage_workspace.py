@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
 from campaigns.campaign.plans import Feature, Plan
+from campaigns.messages.events import WebhookEvent
 from campaigns.people.identity import normal_ad_id
 from nearcast.services.addresses import is_web_address
+from nearcast.services.check_policies import CERTAINTY_BOUNDS, PRESENCE_BOUNDS, policy_faults
 from nearcast.services.countries import unknown_countries
 from nearcast.services.edit_fences import require_plan
 from nearcast.services.errors import (
@@ -277,18 +280,70 @@ def add_webhook(
     allow_http: bool,
     now_ms: int,
     actor: str,
+    events: Sequence[WebhookEvent] = (),
 ) -> tuple[int, str]:
-    """A new endpoint: its serial, and the secret that signs what is sent there, shown once."""
-    schemes = ("https", "http") if allow_http else ("https",)
-    if not is_web_address(url, schemes=schemes):
-        message = f"A webhook is an address such as {schemes[0]}://shop.example/hook, no user name."
-        raise Invalid(errors=[FieldError(pointer="/url", code="bad_url", message=message)])
+    """A new endpoint: its serial, and the secret that signs what is sent there, shown once.
+
+    Args:
+        events: what it is told without any campaign.
+    """
+    _check_address(url, allow_http=allow_http)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     serial = workspaces.add_webhook(
-        conn, app_id=app_id, name=name, url=url, secret=secret, created_ms=now_ms
+        conn,
+        app_id=app_id,
+        name=name,
+        url=url,
+        secret=secret,
+        events=sorted({event.value for event in events}),
+        created_ms=now_ms,
     )
+    workspaces.bump(conn, workspace_id)
     _note(conn, workspace_id, now_ms, actor, "webhook.added", public("whk", serial))
     return serial, secret
+
+
+def change_webhook(
+    conn: sa.Connection,
+    row: sa.RowMapping,
+    *,
+    name: str | None = None,
+    url: str | None = None,
+    events: Sequence[WebhookEvent] | None = None,
+    allow_http: bool,
+    author: Author,
+) -> None:
+    """Change what is given of an endpoint; its secret stays.
+
+    What waits already goes to the new address, whatever the events are now.
+    """
+    given: dict[str, Any] = {"name": name, "url": url}
+    if events is not None:
+        given["events"] = sorted({event.value for event in events})
+    if url is not None:
+        _check_address(url, allow_http=allow_http)
+    changes = {key: value for key, value in given.items() if value not in (None, row[key])}
+    if not changes:
+        return
+    workspaces.change_webhook(conn, row["id"], **changes)
+    workspaces.bump(conn, author.workspace_id)
+    workspaces.note(
+        conn,
+        workspace_id=author.workspace_id,
+        at_ms=author.now_ms,
+        actor=author.actor,
+        action="webhook.changed",
+        what=public("whk", row["id"]),
+        detail={key: value for key, value in changes.items() if key != "url"},  # it may hold a token
+    )
+
+
+def webhook_of(conn: sa.Connection, serial: int, *, app_ids: Sequence[int]) -> sa.RowMapping:
+    """A living endpoint of some apps; `NotFound` for any other."""
+    for row in workspaces.webhooks_of(conn, list(app_ids)):
+        if row["id"] == serial:
+            return row
+    raise NotFound(f"There is no webhook '{public('whk', serial)}'.")
 
 
 def remove_webhook(
@@ -301,14 +356,21 @@ def remove_webhook(
     actor: str,
 ) -> None:
     """Remove an endpoint; one that a living campaign sends to is kept, and the campaign is named."""
-    if serial not in {row["id"] for row in workspaces.webhooks_of(conn, list(app_ids))}:
-        raise NotFound(f"There is no webhook '{public('whk', serial)}'.")
+    webhook_of(conn, serial, app_ids=app_ids)
     users = campaigns.using_webhook(conn, serial)
     if users:
         names = ", ".join(f"{public('cmp', row['id'])} ({row['name']})" for row in users)
         raise NotAllowedNow(f"Used by {names}. End the campaign, or give it another webhook.")
     workspaces.delete_webhook(conn, serial, now_ms)
+    workspaces.bump(conn, workspace_id)
     _note(conn, workspace_id, now_ms, actor, "webhook.removed", public("whk", serial))
+
+
+def _check_address(url: str, *, allow_http: bool) -> None:
+    schemes = ("https", "http") if allow_http else ("https",)
+    if not is_web_address(url, schemes=schemes):
+        message = f"A webhook is an address such as {schemes[0]}://shop.example/hook, no user name."
+        raise Invalid(errors=[FieldError(pointer="/url", code="bad_url", message=message)])
 
 
 def _digest(text: str) -> bytes:
@@ -341,4 +403,42 @@ def set_countries(conn: sa.Connection, codes: Sequence[str], *, author: Author) 
         action="workspace.changed",
         what=public("wsp", author.workspace_id),
         detail={"countries": chosen},
+    )
+
+
+def set_policies(
+    conn: sa.Connection,
+    *,
+    presence: Mapping[str, Any],
+    certainty: Mapping[str, Any],
+    author: Author,
+) -> None:
+    """Set some of the workspace's policies; None is the default again, what is absent stays.
+
+    They hold for what comes: visits that are written are not cut anew.
+
+    Raises:
+        Invalid: names each setting that is unknown or out of its bounds.
+    """
+    faults = [
+        *policy_faults(presence, PRESENCE_BOUNDS, pointer="/presence"),
+        *policy_faults(certainty, CERTAINTY_BOUNDS, pointer="/certainty"),
+    ]
+    if faults:
+        raise Invalid(errors=faults)
+    before = workspaces.settings(conn, author.workspace_id)
+    said = {**presence, **certainty}
+    after = {name: value for name, value in (before | said).items() if value is not None}
+    if after == before:
+        return
+    workspaces.set_settings(conn, author.workspace_id, after)
+    workspaces.bump(conn, author.workspace_id)
+    workspaces.note(
+        conn,
+        workspace_id=author.workspace_id,
+        at_ms=author.now_ms,
+        actor=author.actor,
+        action="workspace.changed",
+        what=public("wsp", author.workspace_id),
+        detail={name: {"from": before.get(name), "to": value} for name, value in said.items()},
     )

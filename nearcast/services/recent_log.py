@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import sqlalchemy as sa
 
 from geo.matching.recent import RecentFixes
 from nearcast.store import ping_log
+from nearcast.store.ping_files import NeedsArrow, PingFiles, PingFilesUnreachable
 
 KEEP_MS = 30 * 60_000  # the gap after which an enter is initial (product P4)
 #: rows of other processes may become visible out of order: so many are looked for again
@@ -21,7 +23,8 @@ class RecentLog:
     once, before the transaction logs anything itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: PingFiles | None = None) -> None:
+        self._files = files  # where sealed pings are
         self._fixes = RecentFixes(keep_ms=KEEP_MS)
         self._rows: set[int] = set()
         self._lock = threading.Lock()
@@ -31,11 +34,19 @@ class RecentLog:
         with self._lock:
             newest = max(self._rows, default=0)
             oldest_ms = 0 if newest else ping_log.newest_ms(conn) - KEEP_MS
-            logged, rows = ping_log.since(
-                conn, seq=newest - LOOK_BACK, known=self._rows, not_before_ms=oldest_ms
-            )
+            logged, rows = self._since(conn, newest - LOOK_BACK, oldest_ms)
             fixes = logged.fixes
             self._fixes.remember(*(fixes[name].tolist() for name in ("device", "at_ms", "lon", "lat")))
             newest = max(newest, *rows, 0)
             self._rows = {row for row in (*self._rows, *rows) if row > newest - LOOK_BACK}
             return self._fixes
+
+    def _since(
+        self, conn: sa.Connection, seq: int, oldest_ms: int
+    ) -> tuple[ping_log.LoggedPings, list[int]]:
+        """Pings must be taken while the folder of sealed ones is away: then the log alone is read."""
+        since = partial(ping_log.since, conn, seq=seq, known=self._rows, not_before_ms=oldest_ms)
+        try:
+            return since(files=self._files)
+        except (NeedsArrow, PingFilesUnreachable):
+            return since()

@@ -24,7 +24,7 @@ from nearcast.store.engine import Conflict
 
 MAX_NAME = 200
 #: what a campaign has of which nothing is said
-DEFAULTS: dict[str, Any] = {"trigger": {"kind": Kind.ENTER.value, "after_s": None}}
+DEFAULTS: dict[str, Any] = {"trigger": {"kind": Kind.ENTER.value, "after_s": None, "presumed": False}}
 
 #: what a person asks for → the state it leads to
 TARGET_OF_MOVE = {

@@ -16,6 +16,7 @@ from geo.matching.index import FenceIndex
 from geo.matching.pings import Outcome
 from nearcast.store import fence_history, ping_log
 from nearcast.store.fence_history import PastVersion
+from nearcast.store.ping_files import PingFiles
 
 #: the newest so many fixes are looked at, each at so many of the nearest fences
 MAX_FIXES = 500
@@ -32,15 +33,23 @@ def seen_fixes(
     last_ms: int,
     fences: Sequence[PastVersion],
     policy: CertaintyPolicy,
+    files: PingFiles | None = None,
 ) -> list[SeenFix]:
     """The newest fixes of some devices in `[first, last]`, newest first, at most `MAX_FIXES`.
 
     Args:
         fences: the versions to judge them at, each for the time in which it was the newest.
+        files: where sealed pings are; without it only what is not sealed yet is seen.
     """
-    logged = ping_log.read(conn, app_id=app_id, first_ms=first_ms, last_ms=last_ms)
-    own = np.isin(logged.fixes["device"], np.array(device_ids, np.int64))
-    fixes = logged.fixes[own]
+    logged = ping_log.read(
+        conn,
+        app_id=app_id,
+        first_ms=first_ms,
+        last_ms=last_ms,
+        devices=device_ids,
+        files=files,
+    )
+    fixes = logged.fixes
     fixes = fixes[np.argsort(-fixes["at_ms"], kind="stable")][:MAX_FIXES]
     if not len(fixes) or not fences:
         return [_nowhere(fix) for fix in fixes]

@@ -22,6 +22,7 @@ from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Ping
 from geo.matching.presence import Cause, Event, Fix, Kind, Transition
 from geo.matching.recent import RecentFixes, SeenFix
 from geo.matching.stays import Changes, Key, Stay, advance, backfilled
+from nearcast import failpoints, stages
 from nearcast.services.raw_pings import RawPings
 from nearcast.store import decisions as decision_store
 from nearcast.store import devices as device_store
@@ -65,7 +66,10 @@ def take_pings(
         key_holds_consent: the API key's declaration that its backend holds location consents.
         backfill: history: visits only; nothing is told, nothing is sent (product P11).
     """
+    failpoints.hit("ingest.begun")
+    lap = stages.started()
     found, refused = _identify(conn, raw, app_id, key_holds=key_holds_consent)
+    lap("identify")
     pings = _columns(raw, found)
     policy = snapshot.presence
     admission = admit(
@@ -76,11 +80,16 @@ def take_pings(
         staleness_ms=policy.staleness_s * 1000,
         amend_horizon_ms=_horizon_ms(snapshot, backfill=backfill),
     )
+    lap("admit")
     people = _settle(conn, raw, pings, admission, app_id, found)
     pings = _columns(raw, people)
+    lap("settle")
     near = _candidates(snapshot, pings, admission.counts, backfill=backfill)
+    lap("match")
     stays = _stays(conn, snapshot, pings, near, admission)
+    lap("stays read")
     rows, judged = _judge(snapshot, pings, admission, near, stays, backfill=backfill)
+    lap("verdicts")
     changes = advance(
         stays,
         _groups(snapshot, pings, admission, rows, judged, stays, backfill=backfill),
@@ -88,20 +97,32 @@ def take_pings(
         load=lambda keys: stay_store.histories(conn, keys),
     )
     _label_known(admission, changes)
+    lap("advance")
     transitions = _transitions(snapshot, pings, changes, recent)
+    lap("transitions")
     made = _decide(conn, snapshot, pings, transitions, people, app_id)
+    lap("decide")
     if backfill:
         kept = {key: backfilled(stay, stays.get(key)) for key, stay in changes.stays.items()}
         changes = replace(changes, stays=kept)
     ping_log.append(conn, app_id=app_id, pings=pings, admission=admission)
+    failpoints.hit("ingest.logged")
+    lap("log")
     stay_store.save(conn, changes, before=stays)
+    failpoints.hit("ingest.evidence")
+    lap("stays written")
     _save_decisions(conn, snapshot, made, app_id)
-    return Receipt(
+    failpoints.hit("ingest.decided")
+    lap("decisions written")
+    receipt = Receipt(
         admission=admission,
         transitions=transitions,
         decisions=made,
         messages=_messages(conn, pings, admission, made),
     )
+    failpoints.hit("ingest.before_commit")
+    lap("messages read")
+    return receipt
 
 
 def match_only(raw: RawPings, snapshot: Snapshot) -> tuple[Hits, Judgement]:

@@ -211,6 +211,8 @@ def campaign_of(row: Mapping[str, Any] | sa.RowMapping) -> Campaign:
         ),
         trigger=Kind(body["trigger"]["kind"]),
         dwell_s=body["trigger"].get("after_s"),
+        presumed=body["trigger"].get("presumed", False),
+        infer_crossings=body.get("infer_crossings", False),
         hours=WeeklyHours.parse(hours) if hours else None,
         hours_zone=HoursZone(body.get("hours_zone", HoursZone.CAMPAIGN)),
         ad_ids=frozenset(body["ad_ids"]) if body.get("ad_ids") is not None else None,

@@ -143,6 +143,7 @@ def _row(found: Decision) -> dict[str, object]:
         "value": found.value,
         "bound": found.bound,
         "initial": transition.initial,
+        "cause": transition.cause.value,
         "new_visit": transition.at_ms == transition.arrived_ms,
         "p": transition.p,
         "rim_m": transition.rim_m,

@@ -1,64 +1,39 @@
-"""The outbox: deliveries leased by workers, what became of them, the inbox, and clicks (product M9).
+"""The messages of campaigns on their way, the inbox, and clicks (product M9).
 
-A worker leases a delivery, sends it, then records what happened. A worker that dies in between leaves a
-lease that runs out, and another one sends the message again under the same key: nothing is lost, and
-the receiver can tell a repeat.
+How they are leased and what becomes of them is `outbox`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
 from campaigns.campaign.campaign import Channel
+from nearcast.store import outbox
 from nearcast.store.engine import among
-from nearcast.store.tables import click, delivery, delivery_attempt, device, fence, send_slot, webhook
+from nearcast.store.outbox import CAME_TO_NOTHING, LEASE_LOST, MESSAGES, Attempt, DeliveryState
+from nearcast.store.tables import click, delivery, device, fence, send_slot, webhook
 
-
-class DeliveryState(StrEnum):
-    """Where a delivery stands (api.md)."""
-
-    QUEUED = "queued"
-    LEASED = "leased"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    DEAD = "dead"
-    UNCERTAIN = "uncertain"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
+__all__ = ["CAME_TO_NOTHING", "HANDED_OVER", "LEASE_LOST", "Attempt", "DeliveryState", "Lease"]
 
 #: the message was handed to somebody and did not fail
 HANDED_OVER = (DeliveryState.SENT, DeliveryState.DELIVERED)
-#: it never reached anybody: the frequency slot is given back (product C5)
-CAME_TO_NOTHING = (
-    DeliveryState.FAILED,
-    DeliveryState.DEAD,
-    DeliveryState.EXPIRED,
-    DeliveryState.CANCELLED,
-)
-LEASE_LOST = "lease_lost"
-_WAITING = (DeliveryState.QUEUED, DeliveryState.LEASED)
+#: product M9: a location trigger's message lives 30 min, so it is rarely old enough to be given up
+GIVE_UP_AFTER_MS = 3 * 24 * 3_600_000  # api.md: retries with back-off for 3 days
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lease:
-    """A delivery that one worker may send until the lease runs out.
+class Lease(outbox.Lease):
+    """A message that one worker may send until the lease runs out.
 
     Attributes:
-        attempts: how often it was leased, this time included; also tells this lease from a later one.
         device_key: the app's own name of the device; ad_id, user_id: as they are known now.
-        url, secret: of the endpoint; None when it was removed.
     """
 
-    id: int
     campaign_id: int
-    attempts: int
     created_ms: int
     expires_ms: int
     is_test: bool
@@ -74,39 +49,22 @@ class Lease:
     fence_id: int
     fence_external_id: str | None
     fence_name: str
-    url: str | None
-    secret: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """What happened when a lease was used.
-
-    Attributes:
-        status: the HTTP status, None where there was no answer.
-        state: where the delivery stands afterwards.
-        state_reason: why, where it was not handed over.
-        not_before_ms: when a `QUEUED` one is tried again.
-    """
-
-    at_ms: int
-    ok: bool
-    permanent: bool
-    status: int | None
-    detail: str
-    state: DeliveryState
-    state_reason: str | None
-    not_before_ms: int
-
-
-def lease(conn: sa.Connection, *, now_ms: int, limit: int, lease_ms: int) -> list[Lease]:
-    """Take webhook deliveries that are due, the longest due first; those that are over by now expire.
+def lease(
+    conn: sa.Connection, *, now_ms: int, limit: int, lease_ms: int, webhook_id: int | None = None
+) -> list[Lease]:
+    """Take messages to endpoints that are due, the longest due first; those over by now expire.
 
     Due are queued ones, and those whose worker let its lease run out. An expired one that was leased
     and never recorded may have been sent: it becomes `uncertain`.
+
+    Args:
+        webhook_id: only those to this endpoint.
     """
-    _reclaim(conn, now_ms)
-    while taken := _take(conn, now_ms=now_ms, limit=limit, lease_ms=lease_ms):
+    outbox.reclaim(conn, MESSAGES, now_ms)
+    wanted = {"now_ms": now_ms, "limit": limit, "lease_ms": lease_ms}
+    while taken := outbox.take(conn, MESSAGES, webhook_id=webhook_id, **wanted):
         leased = [serial for serial, state in taken if state == DeliveryState.LEASED]
         _give_back(conn, [serial for serial, state in taken if state == DeliveryState.EXPIRED])
         if leased:
@@ -115,39 +73,8 @@ def lease(conn: sa.Connection, *, now_ms: int, limit: int, lease_ms: int) -> lis
 
 
 def record(conn: sa.Connection, held: Lease, attempt: Attempt) -> bool:
-    """Keep an attempt and what it makes of the delivery; whether this worker still held the lease.
-
-    When the lease was taken over meanwhile, a failure changes nothing any more – the other worker is
-    at it – but a success is one, whoever tells of it.
-    """
-    conn.execute(
-        sa.insert(delivery_attempt).values(
-            delivery_id=held.id,
-            at_ms=attempt.at_ms,
-            ok=attempt.ok,
-            permanent=attempt.permanent,
-            status=attempt.status,
-            detail=attempt.detail,
-        )
-    )
-    own = (delivery.c.state == DeliveryState.LEASED.value) & (delivery.c.attempts == held.attempts)
-    open_ = delivery.c.state.in_([*_WAITING, DeliveryState.UNCERTAIN])
-    statement = (
-        sa.update(delivery)
-        .where(delivery.c.id == held.id, open_ if attempt.ok else own)
-        .values(
-            state=attempt.state.value,
-            state_reason=attempt.state_reason,
-            # an expired one comes up at its expiry, whatever its back-off says
-            not_before_ms=sa.case(
-                (delivery.c.expires_ms < attempt.not_before_ms, delivery.c.expires_ms),
-                else_=attempt.not_before_ms,
-            ),
-            lease_until_ms=0,
-            handed_ms=attempt.at_ms if attempt.ok else delivery.c.handed_ms,
-        )
-    )
-    changed = conn.execute(statement).rowcount == 1
+    """Keep an attempt, see `outbox.record`; one that came to nothing gives its frequency slot back."""
+    changed = outbox.record(conn, MESSAGES, held, attempt)
     if changed and attempt.state in CAME_TO_NOTHING:
         _give_back(conn, [held.id])
     return changed
@@ -155,13 +82,9 @@ def record(conn: sa.Connection, held: Lease, attempt: Attempt) -> bool:
 
 def waiting(conn: sa.Connection, now_ms: int) -> int:
     """How many webhook deliveries are due or expired by now."""
-    query = sa.select(sa.func.count()).select_from(delivery).where(_due(now_ms))
+    due = MESSAGES.due(now_ms) | MESSAGES.abandoned(now_ms)
+    query = sa.select(sa.func.count()).select_from(delivery).where(due)
     return conn.execute(query).scalar_one()
-
-
-def any_waiting(conn: sa.Connection, now_ms: int) -> bool:
-    """Whether there is anything to lease or to expire; an idle worker asks often, so it only reads."""
-    return conn.execute(sa.select(sa.exists().where(_due(now_ms)))).scalar_one()
 
 
 # --- inbox and clicks -------------------------------------------------------------------------------
@@ -215,70 +138,10 @@ def add_click(conn: sa.Connection, delivery_id: int, *, now_ms: int) -> None:
 
 def attempts_of(conn: sa.Connection, delivery_id: int) -> list[Mapping[str, Any]]:
     """The attempts at a delivery, the oldest first."""
-    query = sa.select(delivery_attempt).where(delivery_attempt.c.delivery_id == delivery_id)
-    return [dict(row) for row in conn.execute(query.order_by(delivery_attempt.c.id)).mappings()]
+    return outbox.attempts_of(conn, MESSAGES, delivery_id)
 
 
 # --- inside -----------------------------------------------------------------------------------------
-
-
-_WEBHOOKS = delivery.c.channel == Channel.WEBHOOK.value
-_QUEUED = _WEBHOOKS & (delivery.c.state == DeliveryState.QUEUED.value)
-
-
-def _reclaim(conn: sa.Connection, now_ms: int) -> None:
-    """Leases that ran out: their worker is dead or stuck, and the message is anybody's again."""
-    conn.execute(
-        sa.update(delivery)
-        .where(_abandoned(now_ms))
-        .values(
-            state=sa.case(
-                (delivery.c.expires_ms <= now_ms, DeliveryState.UNCERTAIN.value),
-                else_=DeliveryState.QUEUED.value,
-            ),
-            state_reason=LEASE_LOST,
-        )
-    )
-
-
-def _due(now_ms: int) -> sa.ColumnElement[bool]:
-    return (_QUEUED & (delivery.c.not_before_ms <= now_ms)) | _abandoned(now_ms)
-
-
-def _abandoned(now_ms: int) -> sa.ColumnElement[bool]:
-    leased = delivery.c.state == DeliveryState.LEASED.value
-    return _WEBHOOKS & leased & (delivery.c.lease_until_ms <= now_ms)
-
-
-def _take(
-    conn: sa.Connection, *, now_ms: int, limit: int, lease_ms: int
-) -> list[tuple[int, DeliveryState]]:
-    """Lease the head of the queue, or let it expire: one statement along one index."""
-    due = (
-        sa.select(delivery.c.id)
-        .where(_QUEUED, delivery.c.not_before_ms <= now_ms)
-        .order_by(delivery.c.not_before_ms, delivery.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # SQLite, with its one writer, leaves this out
-        .cte("due")  # read once; as a plain subquery PostgreSQL may run it again and take too many
-    )
-    over = delivery.c.expires_ms <= now_ms
-    rows = conn.execute(
-        sa.update(delivery)
-        .where(delivery.c.id.in_(sa.select(due.c.id)))
-        .values(
-            state=sa.case(
-                # the worker that lost it may have sent it
-                (over & (delivery.c.state_reason == LEASE_LOST), DeliveryState.UNCERTAIN.value),
-                (over, DeliveryState.EXPIRED.value),
-                else_=DeliveryState.LEASED.value,
-            ),
-            lease_until_ms=now_ms + lease_ms,
-            attempts=delivery.c.attempts + sa.case((over, 0), else_=1),
-        )
-        .returning(delivery.c.id, delivery.c.state)
-    )
-    return [(row.id, DeliveryState(row.state)) for row in rows]
 
 
 def _give_back(conn: sa.Connection, delivery_ids: Sequence[int]) -> None:
@@ -298,10 +161,11 @@ def _give_back(conn: sa.Connection, delivery_ids: Sequence[int]) -> None:
 def _leases(conn: sa.Connection, delivery_ids: Sequence[int]) -> list[Lease]:
     if not delivery_ids:
         return []
-    endpoint = (webhook.c.id == delivery.c.webhook_id) & webhook.c.deleted_ms.is_(None)
     query = (
         sa.select(
             *(delivery.c[name] for name in _OF_DELIVERY),
+            delivery.c.attempts.label("tries"),
+            (delivery.c.created_ms + GIVE_UP_AFTER_MS).label("give_up_ms"),
             device.c.key.label("device_key"),
             device.c.ad_id,
             device.c.user_id,
@@ -313,7 +177,7 @@ def _leases(conn: sa.Connection, delivery_ids: Sequence[int]) -> list[Lease]:
         )
         .join(device, device.c.id == delivery.c.device_id)
         .join(fence, fence.c.id == delivery.c.fence_id)
-        .outerjoin(webhook, endpoint)
+        .outerjoin(webhook, outbox.endpoint_of(delivery))
         .where(among(conn, delivery.c.id, list(delivery_ids)))
         .order_by(delivery.c.not_before_ms, delivery.c.id)
     )
@@ -323,6 +187,7 @@ def _leases(conn: sa.Connection, delivery_ids: Sequence[int]) -> list[Lease]:
 #: what a lease takes over from its row as it stands
 _OF_DELIVERY = (
     "id",
+    "webhook_id",
     "campaign_id",
     "attempts",
     "created_ms",

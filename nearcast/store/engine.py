@@ -64,7 +64,10 @@ def make_engine(url: str) -> sa.Engine:
     """
     if sa.make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url)
+    from nearcast.store.pg_arrays import teach  # psycopg only where PostgreSQL is
+
     engine = sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED", **_JSON)
+    sa.event.listen(engine, "connect", lambda connection, _: teach(connection))
     with engine.connect() as conn:
         setting = conn.exec_driver_sql("show synchronous_commit").scalar()
     if setting == "off":

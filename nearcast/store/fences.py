@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 import sqlalchemy as sa
 
-from geo.fences.fence import CircleShape, Fence, FenceVersion, PolygonShape, Shape
+from geo.fences.fence import CircleShape, Fence, FenceVersion, PolygonShape, PresenceRules, Shape
 from geo.fences.hours import WeeklyHours
 from nearcast.store import bulk
 from nearcast.store import groups as group_store
@@ -52,9 +52,15 @@ def attributes_of(value: Fence) -> dict[str, Any]:
         "valid_from": value.valid_from.isoformat() if value.valid_from else None,
         "valid_until": value.valid_until.isoformat() if value.valid_until else None,
         "dwell_after_s": value.dwell_after_s,
+        "presence": _own_rules(value),
         "disabled": not value.enabled,
     }
     return {name: kept for name, kept in found.items() if kept not in (None, [], {}, False)}
+
+
+def _own_rules(value: Fence) -> dict[str, Any]:
+    own = asdict(value.presence) if value.presence else {}
+    return {name: rule for name, rule in own.items() if rule is not None}
 
 
 def fence_of(attributes: Mapping[str, Any], shape: Shape) -> Fence:
@@ -76,6 +82,7 @@ def fence_of(attributes: Mapping[str, Any], shape: Shape) -> Fence:
         valid_from=_instant(attributes.get("valid_from")),
         valid_until=_instant(attributes.get("valid_until")),
         dwell_after_s=attributes.get("dwell_after_s"),
+        presence=PresenceRules(**attributes["presence"]) if "presence" in attributes else None,
     )
 
 

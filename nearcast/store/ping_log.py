@@ -1,38 +1,32 @@
 """The ping log: every ping that was taken, one packed row a transaction (architecture step 9).
 
-A row commits with the effects of its pings, so log and database never disagree. A retry after a lost
-answer may log a ping twice; readers join by (device, instant).
+A row commits with the effects of its pings, so log and database never disagree. Rows are sealed to
+files later (`ping_files.py`); whoever reads here gets both. A retry after a lost answer may log a ping
+twice; `read` gives it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo.matching.pings import Admission, Outcome, PingReason, Pings
-from nearcast.store.tables import ping_log
+from geo.matching.pings import Admission, Bools, Ints, Outcome, Pings
+from nearcast.store import ping_seals
+from nearcast.store.ping_files import PingFiles, SealedFixes
+from nearcast.store.ping_fixes import FIX, NO_REASON, Flag
+from nearcast.store.ping_fixes import REASONS as REASONS
+from nearcast.store.tables import ping_file, ping_log
 
-REASONS = tuple(PingReason)
-_NO_REASON = -1
-
-#: 51 bytes a ping, little-endian. Full doubles: a replay must judge as the first time.
-FIX = np.dtype(
-    [
-        ("device", "<i8"),
-        ("at_ms", "<i8"),
-        ("now_ms", "<i8"),
-        ("lon", "<f8"),
-        ("lat", "<f8"),
-        ("accuracy_m", "<f8"),
-        ("platform", "i1"),
-        ("outcome", "i1"),
-        ("reason", "i1"),
-    ]
-)
+_REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
+_ZERO, _MOCKED, _HELD = (np.uint8(flag) for flag in (0, Flag.MOCKED, Flag.HELD))
+_COPIED = ("device", "at_ms", "now_ms", "lon", "lat", "accuracy_m", "platform")
+#: rows of the log in memory at once
+_FETCH = 64
+Devices = Collection[int] | range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +35,7 @@ class LoggedPings:
 
     Attributes:
         fixes: structured array with the fields of `FIX`; `outcome` holds `Outcome` codes, `reason` an
-            index into `REASONS` or -1.
+            index into `REASONS` or -1, `flags` bits of `Flag`.
         last_seq: the newest log row read, 0 when none was.
     """
 
@@ -52,22 +46,37 @@ class LoggedPings:
         return len(self.fixes)
 
 
-def append(conn: sa.Connection, *, app_id: int, pings: Pings, admission: Admission) -> None:
-    """Log the pings of one transaction; rejected ones leave no trace here, only in the answer."""
+def append(
+    conn: sa.Connection,
+    *,
+    app_id: int,
+    pings: Pings,
+    admission: Admission,
+    flags: NDArray[np.uint8] | None = None,
+) -> None:
+    """Log the pings of one transaction; rejected ones leave no trace here, only in the answer.
+
+    Args:
+        flags: `Flag` bits of each ping; `MOCKED` and `HELD` are set here.
+    """
     rows = np.flatnonzero(admission.outcome != Outcome.REJECTED)
     if not len(rows):
         return
     fixes = np.empty(len(rows), FIX)
-    for name in ("device", "at_ms", "now_ms", "lon", "lat", "accuracy_m", "platform"):
+    for name in _COPIED:
         fixes[name] = getattr(pings, name)[rows]
     fixes["outcome"] = admission.outcome[rows]
-    fixes["reason"] = [_reason_code(admission.reason.get(row)) for row in rows.tolist()]
+    fixes["reason"] = _reasons(admission, len(pings))[rows]
+    own = np.where(pings.mocked, _MOCKED, _ZERO) | np.where(admission.held, _HELD, _ZERO)
+    fixes["flags"] = (own if flags is None else own | flags)[rows]
     conn.execute(
         sa.insert(ping_log).values(
             app_id=app_id,
             pings=len(rows),
+            held=int(np.count_nonzero(fixes["outcome"] == Outcome.QUARANTINED)),
             first_ms=int(fixes["at_ms"].min()),
             last_ms=int(fixes["at_ms"].max()),
+            seen_ms=int(fixes["now_ms"].max()),
             body=fixes.tobytes(),
         )
     )
@@ -79,33 +88,75 @@ def read(
     app_id: int,
     first_ms: int,
     last_ms: int,
-    device_id: int | None = None,
+    devices: Devices | None = None,
+    files: PingFiles | None = None,
 ) -> LoggedPings:
-    """The pings of an app taken in `[first_ms, last_ms]`, of one device if named."""
-    rows = conn.execute(
-        sa.select(ping_log.c.seq, ping_log.c.body)
-        .where(
-            ping_log.c.app_id == app_id,
-            ping_log.c.last_ms >= first_ms,
-            ping_log.c.first_ms <= last_ms,
-        )
-        .order_by(ping_log.c.seq)
+    """The pings of an app taken in `[first_ms, last_ms]`, each once, the first time it was logged.
+
+    Args:
+        devices: only of these serials.
+        files: where sealed pings are; without it only what is not sealed yet is read.
+    """
+    wanted = each(conn, app_id=app_id, first_ms=first_ms, last_ms=last_ms, devices=devices, files=files)
+    found = _joined(wanted)
+    once = _first_logged(found.fixes)
+    return LoggedPings(fixes=found.fixes[once], last_seq=int(found.seq.max(initial=0)))
+
+
+def each(
+    conn: sa.Connection,
+    *,
+    app_id: int,
+    first_ms: int,
+    last_ms: int,
+    devices: Devices | None = None,
+    files: PingFiles | None = None,
+    held_only: bool = False,
+) -> Iterator[SealedFixes]:
+    """The pings of an app taken in `[first_ms, last_ms]`, piece by piece, repeats and all.
+
+    Args:
+        held_only: pass over pieces in which nothing is quarantined.
+    """
+    if devices is not None and not len(devices):
+        return
+    # the log before the files: what is sealed between the two is seen in both, not in none
+    query = sa.select(ping_log.c.seq).where(
+        ping_log.c.app_id == app_id, ping_log.c.last_ms >= first_ms, ping_log.c.first_ms <= last_ms
     )
-    logged = _unpack((seq, body) for seq, body in rows)
-    at_ms = logged.fixes["at_ms"]
-    wanted = (at_ms >= first_ms) & (at_ms <= last_ms)
-    if device_id is not None:
-        wanted &= logged.fixes["device"] == device_id
-    return LoggedPings(fixes=logged.fixes[wanted], last_seq=logged.last_seq)
+    if held_only:
+        query = query.where(ping_log.c.held > 0)
+    seen = list(conn.execute(query.order_by(ping_log.c.seq)).scalars())
+    for first in range(0, len(seen), _FETCH):
+        seqs = seen[first : first + _FETCH]
+        bodies = conn.execute(
+            sa.select(ping_log.c.seq, ping_log.c.body)
+            .where(ping_log.c.seq.in_(seqs))
+            .order_by(ping_log.c.seq)
+        )
+        yield _within(unpacked((row.seq, row.body) for row in bodies), first_ms, last_ms, devices)
+    if files is None:
+        return
+    for file in ping_seals.of_time(
+        conn, app_id=app_id, first_ms=first_ms, last_ms=last_ms, held_only=held_only
+    ):
+        sealed = files.read(file.names, first_ms=first_ms, last_ms=last_ms, devices=devices)
+        yield _without(sealed, seen)
 
 
 def since(
-    conn: sa.Connection, *, seq: int, known: Collection[int], not_before_ms: int
+    conn: sa.Connection,
+    *,
+    seq: int,
+    known: Collection[int],
+    not_before_ms: int,
+    files: PingFiles | None = None,
 ) -> tuple[LoggedPings, list[int]]:
     """What all processes have logged after a row, leaving out what is older than an instant.
 
     Args:
         known: rows after `seq` that were read before.
+        files: where sealed pings are; without it only what is not sealed yet is read.
     Returns:
         The pings, and the rows they stand in.
     """
@@ -118,27 +169,85 @@ def since(
         )
         .order_by(ping_log.c.seq)
     ).all()
-    return _unpack((row.seq, row.body) for row in rows), [row.seq for row in rows]
+    parts = [unpacked((row.seq, row.body) for row in rows)]
+    seqs = [row.seq for row in rows]
+    if files is not None:
+        for file in ping_seals.after(conn, seq=seq, not_before_ms=not_before_ms):
+            sealed = files.read(file.names, first_ms=not_before_ms, last_ms=file.last_ms, after_seq=seq)
+            parts.append(_without(sealed, [*seqs, *known]))
+    found = _joined(parts)
+    last_seq = int(found.seq.max(initial=0))
+    return LoggedPings(fixes=found.fixes, last_seq=last_seq), np.unique(found.seq).tolist()
 
 
 def newest_ms(conn: sa.Connection) -> int:
     """The newest instant ever logged, 0 before any: where a replay clock stands."""
-    return conn.execute(sa.select(sa.func.max(ping_log.c.last_ms))).scalar() or 0
+    tables = (ping_log, ping_file)
+    found = (conn.execute(sa.select(sa.func.max(table.c.last_ms))).scalar() for table in tables)
+    return max(newest or 0 for newest in found)
 
 
-def count(conn: sa.Connection, *, workspace_apps: Iterable[int]) -> int:
-    """How many pings the apps have logged."""
-    query = sa.select(sa.func.sum(ping_log.c.pings)).where(ping_log.c.app_id.in_(list(workspace_apps)))
-    return int(conn.execute(query).scalar() or 0)
+def count(conn: sa.Connection, *, workspace_apps: Iterable[int] | None = None) -> int:
+    """How many pings are kept of some apps, or of all: in the log and in files."""
+    total = 0
+    for table in (ping_log, ping_file):
+        query = sa.select(sa.func.sum(table.c.pings))
+        if workspace_apps is not None:
+            query = query.where(table.c.app_id.in_(list(workspace_apps)))
+        total += int(conn.execute(query).scalar() or 0)
+    return total
 
 
-def _unpack(rows: Iterable[tuple[int, bytes]]) -> LoggedPings:
-    last_seq, parts = 0, [np.empty(0, FIX)]
-    for seq, body in rows:
-        last_seq = seq
-        parts.append(np.frombuffer(body, FIX))
-    return LoggedPings(fixes=np.concatenate(parts), last_seq=last_seq)
+def unpacked(rows: Iterable[tuple[int, bytes]]) -> SealedFixes:
+    """The pings of some rows of the log, each with the row it stands in."""
+    listed = list(rows)
+    sizes = np.array([len(body) // FIX.itemsize for _, body in listed], np.int64)
+    seqs = np.array([seq for seq, _ in listed], np.int64)
+    fixes = np.frombuffer(b"".join(body for _, body in listed), FIX)
+    return SealedFixes(fixes=fixes, seq=np.repeat(seqs, sizes))
 
 
-def _reason_code(reason: PingReason | None) -> int:
-    return _NO_REASON if reason is None else REASONS.index(reason)
+def _joined(parts: Iterable[SealedFixes]) -> SealedFixes:
+    """Some pieces as one, in the order in which the pings were logged."""
+    listed = [SealedFixes(fixes=np.empty(0, FIX), seq=np.zeros(0, np.int64)), *parts]
+    fixes, seq = np.concatenate([p.fixes for p in listed]), np.concatenate([p.seq for p in listed])
+    order = np.argsort(seq, kind="stable")
+    return SealedFixes(fixes=fixes[order], seq=seq[order])
+
+
+def _within(found: SealedFixes, first_ms: int, last_ms: int, devices: Devices | None) -> SealedFixes:
+    at_ms, device = found.fixes["at_ms"], found.fixes["device"]
+    wanted = (at_ms >= first_ms) & (at_ms <= last_ms)
+    if isinstance(devices, range):
+        wanted &= (device >= devices.start) & (device < devices.stop)
+    elif devices is not None:
+        wanted &= np.isin(device, np.array(list(devices), np.int64))
+    return SealedFixes(fixes=found.fixes[wanted], seq=found.seq[wanted])
+
+
+def _without(found: SealedFixes, seqs: Collection[int]) -> SealedFixes:
+    if not seqs:
+        return found
+    other = ~np.isin(found.seq, np.array(list(seqs), np.int64))
+    return SealedFixes(fixes=found.fixes[other], seq=found.seq[other])
+
+
+def _first_logged(fixes: NDArray[np.void]) -> Bools:
+    """The first of each device, instant and place."""
+    columns = [fixes[name] for name in ("lat", "lon", "at_ms", "device")]
+    order: Ints = np.lexsort(columns)  # stable: the first logged comes first of its like
+    new = np.ones(len(fixes), bool)
+    new[1:] = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
+    once = np.zeros(len(fixes), bool)
+    once[order[new]] = True
+    return once
+
+
+def _reasons(admission: Admission, pings: int) -> NDArray[np.int8]:
+    """Code of each ping's reason; what has none, the most by far, costs nothing."""
+    codes = np.full(pings, NO_REASON, np.int8)
+    told = admission.reason
+    if told:
+        rows = np.fromiter(told.keys(), np.int64, len(told))
+        codes[rows] = [_REASON_CODE[reason] for reason in told.values()]
+    return codes

@@ -59,6 +59,8 @@ app = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("bundle_id", sa.Text, nullable=False),
     sa.Column("time_zone", sa.Text, nullable=False),
+    # grows with each change of what a known device says of itself; see device.words_version
+    sa.Column("words_version", sa.BigInteger, nullable=False, default=0),
     sa.Column("created_ms", Ms, nullable=False),
     sa.UniqueConstraint("workspace_id", "bundle_id"),
 )
@@ -197,6 +199,7 @@ area = sa.Table(
     sa.Column("code", sa.Text),
     sa.Column("wkb", sa.LargeBinary, nullable=False),
     sa.Index("ix_area_of_layer", "layer_id"),
+    sqlite_autoincrement=True,  # nights keep the serial of an area that is deleted
 )
 
 fence_area = sa.Table(
@@ -286,18 +289,33 @@ device = sa.Table(
     sa.Column("location_consent", sa.Boolean),
     sa.Column("marketing_consent", sa.Boolean),
     sa.Column("night_consent", sa.Boolean),
+    # when the newest of these words was said: an older one fills only what nobody has said
+    sa.Column("said_ms", Ms, nullable=False, default=0),
+    # the app's words_version of the last change, 0: as it was first met
+    sa.Column("words_version", sa.BigInteger, nullable=False, default=0),
     sa.Column("first_seen_ms", Ms, nullable=False),
     sa.UniqueConstraint("app_id", "key"),
     sa.Index("ix_device_ad_id", "app_id", "ad_id"),  # explain and test ids by ad id
     sa.Index("ix_device_user", "app_id", "user_id"),  # explain by person
+    # what other processes have changed since a process last looked
+    sa.Index(
+        "ix_device_words",
+        "app_id",
+        "words_version",
+        sqlite_where=sa.text("words_version > 0"),
+        postgresql_where=sa.text("words_version > 0"),
+    ),
 )
+
+# These three are written by every group of pings. They have no foreign keys: PostgreSQL would ask and
+# lock a device and a fence for each row, several times the price of the row itself.
 
 #: the newest evidence of a device at a fence and where its live transitions stand
 presence = sa.Table(
     "presence",
     metadata,
-    _refers("device_id", "device.id"),
-    _refers("fence_id", "fence.id"),
+    sa.Column("device_id", Serial, nullable=False),
+    sa.Column("fence_id", Serial, nullable=False),
     sa.Column("inside", sa.Boolean, nullable=False),
     sa.Column("told_ms", Ms, nullable=False),  # longest dwell told, -1: enter still to come
     sa.Column("arrived_ms", Ms, nullable=False),  # the newest visit …
@@ -319,8 +337,8 @@ presence = sa.Table(
 evidence_chunk = sa.Table(
     "evidence_chunk",
     metadata,
-    _refers("device_id", "device.id"),
-    _refers("fence_id", "fence.id"),
+    sa.Column("device_id", Serial, nullable=False),
+    sa.Column("fence_id", Serial, nullable=False),
     sa.Column("first_ms", Ms, nullable=False),
     sa.Column("evidence", Body, nullable=False),
     sa.PrimaryKeyConstraint("device_id", "fence_id", "first_ms"),
@@ -331,8 +349,8 @@ evidence_chunk = sa.Table(
 visit = sa.Table(
     "visit",
     metadata,
-    _refers("device_id", "device.id"),
-    _refers("fence_id", "fence.id"),
+    sa.Column("device_id", Serial, nullable=False),
+    sa.Column("fence_id", Serial, nullable=False),
     sa.Column("arrived_ms", Ms, nullable=False),
     sa.Column("left_ms", Ms, nullable=False),
     sa.Column("fixes", sa.Integer, nullable=False),
@@ -342,18 +360,80 @@ visit = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: every ping that was taken, one row a transaction, columns packed by `ping_log.py`
+#: every ping that was taken, one row a transaction, columns packed by `ping_log.py`, until it is sealed
 ping_log = sa.Table(
     "ping_log",
     metadata,
     _serial("seq"),
     _refers("app_id", "app.id"),
     sa.Column("pings", sa.Integer, nullable=False),
+    sa.Column("held", sa.Integer, nullable=False),  # so many of them are quarantined
     sa.Column("first_ms", Ms, nullable=False),
     sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("seen_ms", Ms, nullable=False),  # the clock when the last of them was taken
     sa.Column("body", Body, nullable=False),  # see ping_log.py
     # explain: the pings of an app around an instant
     sa.Index("ix_ping_log_time", "app_id", "last_ms", "first_ms"),
+    sqlite_autoincrement=True,  # sealing empties it, and readers go on behind the last row they saw
+)
+
+#: sealed pings of one app and UTC day: a Parquet file, see ping_files.py
+ping_file = sa.Table(
+    "ping_file",
+    metadata,
+    _serial(),
+    _refers("app_id", "app.id"),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, unique=True),  # below the folder of all files
+    sa.Column("aside", sa.Text),  # the name it was written under, until it was given its own
+    sa.Column("going", sa.Boolean, nullable=False),  # retention is deleting it: nobody reads it any more
+    sa.Column("first_seq", Serial, nullable=False),  # rows of the log that were sealed with it
+    sa.Column("last_seq", Serial, nullable=False),
+    sa.Column("pings", sa.Integer, nullable=False),
+    sa.Column("held", sa.Integer, nullable=False),
+    sa.Column("first_ms", Ms, nullable=False),
+    sa.Column("last_ms", Ms, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("sealed_ms", Ms, nullable=False),
+    sa.Index("ix_ping_file_time", "app_id", "last_ms", "first_ms"),  # the files of a time
+    sa.Index("ix_ping_file_seq", "last_seq"),  # what was sealed behind a row of the log
+)
+
+#: where a device was between 00:00 and 06:00 of a day in the workspace's zone (product P12)
+night = sa.Table(
+    "night",
+    metadata,
+    sa.Column("device_id", Serial, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("area_id", Serial),  # the smallest region; null: none holds any of its fixes
+    sa.Column("minutes", sa.Integer, nullable=False),
+    sa.Column("fixes", sa.Integer, nullable=False),
+    sa.PrimaryKeyConstraint("device_id", "day"),
+    sa.Index("ix_night_day", "day"),  # retention; who was where in a month
+    sqlite_with_rowid=False,
+)
+
+#: nights whose pings were sealed since they were last worked out
+night_due = sa.Table(
+    "night_due",
+    metadata,
+    _refers("app_id", "app.id"),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.PrimaryKeyConstraint("app_id", "day"),
+)
+
+#: what was deleted because its time was over (product P10)
+retention_report = sa.Table(
+    "retention_report",
+    metadata,
+    _serial(),
+    _refers("workspace_id", "workspace.id"),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("from_ms", Ms, nullable=False),  # the oldest and the newest instant of what went
+    sa.Column("until_ms", Ms, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Index("ix_retention_report_of", "workspace_id", "id"),  # GET /v1/retention
 )
 
 # --- campaigns, decisions, deliveries ----------------------------------------------------------------
@@ -419,6 +499,8 @@ webhook = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("secret", sa.Text, nullable=False),  # whsec_<base64>, shown once
+    # what it is told without any campaign, `campaigns.messages.events` (product P13)
+    sa.Column("events", sa.JSON, nullable=False),
     sa.Column("created_ms", Ms, nullable=False),
     sa.Column("deleted_ms", Ms),
 )
@@ -437,6 +519,7 @@ decision = sa.Table(
     sa.Column("bound", sa.Text),
     sa.Column("is_test", sa.Boolean, nullable=False),
     sa.Column("initial", sa.Boolean, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),  # why the trigger is known: fix, presumed, crossing
     sa.Column("new_visit", sa.Boolean, nullable=False),
     sa.Column("p", sa.Float, nullable=False),
     sa.Column("rim_m", sa.Float, nullable=False),
@@ -492,21 +575,60 @@ delivery = sa.Table(
     sa.Column("clicked_ms", Ms),  # the first click
     # one key per decision (product M9)
     sa.UniqueConstraint("campaign_id", "device_id", "fence_id", "kind", "trigger_ms"),
-    sa.Index("ix_delivery_due", "state", "not_before_ms"),  # the worker's lease
+    sa.Index("ix_delivery_due", "state", "webhook_id", "not_before_ms"),  # the worker's lease
     sa.Index("ix_delivery_inbox", "device_id", "channel", "expires_ms"),  # GET /v1/inbox
 )
 
-delivery_attempt = sa.Table(
-    "delivery_attempt",
+#: what a webhook is told without any campaign: a transition or a visit (product P13)
+notice = sa.Table(
+    "notice",
     metadata,
     _serial(),
-    _refers("delivery_id", "delivery.id"),
+    _refers("app_id", "app.id"),
+    _refers("webhook_id", "webhook.id"),
+    sa.Column("key", sa.Text, nullable=False),  # the webhook-id: a repeat has the same one
+    _refers("device_id", "device.id"),
+    _refers("fence_id", "fence.id"),
+    sa.Column("body", Body, nullable=False),  # JSON as it is sent
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state_reason", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # those made before somebody asked for it again; back-off begins anew from there
+    sa.Column("attempts_before", sa.Integer, nullable=False),
+    sa.Column("created_ms", Ms, nullable=False),
+    sa.Column("not_before_ms", Ms, nullable=False),
+    sa.Column("lease_until_ms", Ms, nullable=False),
+    sa.Column("expires_ms", Ms, nullable=False),
+    sa.Column("handed_ms", Ms),
+    sa.UniqueConstraint("webhook_id", "key"),
+    sa.Index("ix_notice_due", "state", "webhook_id", "not_before_ms"),  # the worker's lease
+    sa.Index("ix_notice_told", "webhook_id", "created_ms"),  # asked for again, forgotten
+    sa.Index(  # whether an earlier one of the same device and fence is still on its way
+        "ix_notice_open",
+        "device_id",
+        "fence_id",
+        "webhook_id",
+        sqlite_where=sa.text("state in ('queued', 'leased')"),
+        postgresql_where=sa.text("state in ('queued', 'leased')"),
+    ),
+)
+
+#: each time a message or a notice was tried at an endpoint
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    _serial(),
+    _refers("webhook_id", "webhook.id"),
+    _refers("delivery_id", "delivery.id", nullable=True),  # one of the two
+    _refers("notice_id", "notice.id", nullable=True),
     sa.Column("at_ms", Ms, nullable=False),
     sa.Column("ok", sa.Boolean, nullable=False),
     sa.Column("permanent", sa.Boolean, nullable=False),
     sa.Column("status", sa.Integer),
     sa.Column("detail", sa.Text, nullable=False),
-    sa.Index("ix_delivery_attempt_of", "delivery_id"),
+    sa.Index("ix_attempt_at", "webhook_id", "id"),  # GET /v1/webhooks/{id}/attempts
+    sa.Index("ix_attempt_delivery", "delivery_id"),
+    sa.Index("ix_attempt_notice", "notice_id"),
 )
 
 click = sa.Table(

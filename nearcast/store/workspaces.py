@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from campaigns.messages.events import Subscription, WebhookEvent
 from nearcast.store.engine import insert_new
 from nearcast.store.tables import api_key, app, audit, meta, test_device, webhook, workspace
 
@@ -19,7 +20,8 @@ def add(conn: sa.Connection, *, name: str, plan: str, time_zone: str, now_ms: in
 def add_app(
     conn: sa.Connection, *, workspace_id: int, name: str, bundle_id: str, time_zone: str, now_ms: int
 ) -> int:
-    """A new app of a workspace; returns its serial."""
+    """A new app of a workspace; returns its serial. Processes remember apps: they see the edit."""
+    bump(conn, workspace_id)
     values = {"workspace_id": workspace_id, "name": name, "bundle_id": bundle_id}
     return _inserted(conn, sa.insert(app).values(**values, time_zone=time_zone, created_ms=now_ms))
 
@@ -164,6 +166,28 @@ def webhooks_of(conn: sa.Connection, app_ids: list[int]) -> list[sa.RowMapping]:
     """The living endpoints of some apps."""
     query = sa.select(webhook).where(webhook.c.app_id.in_(app_ids), webhook.c.deleted_ms.is_(None))
     return list(conn.execute(query.order_by(webhook.c.id)).mappings())
+
+
+def change_webhook(conn: sa.Connection, webhook_id: int, **values: Any) -> None:
+    """Overwrite columns of an endpoint."""
+    conn.execute(sa.update(webhook).where(webhook.c.id == webhook_id).values(**values))
+
+
+def subscriptions(conn: sa.Connection, workspace_id: int) -> tuple[Subscription, ...]:
+    """The living endpoints of a workspace that want to be told of events."""
+    query = (
+        sa.select(webhook.c.id, webhook.c.app_id, webhook.c.events)
+        .join(app, app.c.id == webhook.c.app_id)
+        .where(app.c.workspace_id == workspace_id, webhook.c.deleted_ms.is_(None))
+        .order_by(webhook.c.id)
+    )
+    return tuple(
+        Subscription(
+            webhook_id=row.id, app_id=row.app_id, events=frozenset(map(WebhookEvent, row.events))
+        )
+        for row in conn.execute(query)
+        if row.events
+    )
 
 
 def delete_webhook(conn: sa.Connection, webhook_id: int, now_ms: int) -> None:

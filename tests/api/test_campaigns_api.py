@@ -48,7 +48,8 @@ def test_a_draft_may_lack_everything_but_its_name(either_client: FlaskClient) ->
     assert (made.status_code, made.json["state"]) == (201, "draft")
     assert made.json["allowed"] == ["test", "standby"]
     assert made.json["time_zone"] == "Asia/Seoul"
-    assert made.json["trigger"] == {"kind": "enter", "after_s": None}
+    assert made.json["trigger"] == {"kind": "enter", "after_s": None, "presumed": False}
+    assert made.json["infer_crossings"] is False
     assert made.json["audience"] == {"kind": "everyone", "ad_ids": []}
     assert made.json["frequency"] == "once_in_period"
     assert either_client.get(f"/v1/campaigns/{made.json['id']}").json == made.json
@@ -132,6 +133,12 @@ def test_a_draft_holds_nothing_wrong(client: FlaskClient) -> None:
         ({"hours_zone": "moon"}, {"/hours_zone": "enum"}),
         ({"trigger": {"kind": "exit"}}, {"/trigger/kind": "literal_error"}),
         ({"trigger": {"kind": "dwell"}}, {"/trigger/after_s": "required"}),
+        ({"trigger": {"kind": "enter", "presumed": True}}, {"/trigger/presumed": "no_dwell"}),
+        (
+            {"trigger": {"kind": "dwell", "after_s": 1, "presumed": 1}},
+            {"/trigger/presumed": "bool_type"},
+        ),
+        ({"infer_crossings": "yes"}, {"/infer_crossings": "bool_type"}),
         ({"trigger": {"kind": "dwell", "after_s": 0}}, {"/trigger/after_s": "greater_than_equal"}),
         ({"audience": {"kind": "ad_ids", "ad_ids": []}}, {"/audience/ad_ids": "count"}),
         (
@@ -329,6 +336,25 @@ def test_the_snapshot_listens_to_those_in_test_and_running(client: FlaskClient, 
     assert [(c.id, c.state.value) for c in listening] == [(1, "test"), (2, "running")]
     assert listening[0].targeting.fence_ids == (1,)
     assert listening[0].message.title == "Welcome"
+
+
+def test_a_campaign_opts_in_to_what_no_fix_proves(client: FlaskClient, house: House) -> None:
+    trigger = {"kind": "dwell", "after_s": 600, "presumed": True}
+    made = _made(client, trigger=trigger, infer_crossings=True)
+    assert (made["trigger"], made["infer_crossings"]) == (trigger, True)
+    client.post(f"/v1/campaigns/{made['id']}:test")
+    now_ms = house.clock.now_ms()
+
+    def heard() -> tuple[frozenset[int], bool]:
+        snapshot = house.snapshots.current(house.workspace_id, now_ms=now_ms)
+        [campaign] = next(iter(snapshot.listeners.values()))
+        return snapshot.presuming_fences, campaign.infer_crossings
+
+    assert heard() == ({1}, True)
+    back = {"trigger": None, "infer_crossings": None}
+    changed = client.patch(f"/v1/campaigns/{made['id']}", json=back).json
+    assert changed["trigger"] == {"kind": "enter", "after_s": None, "presumed": False}
+    assert heard() == (frozenset(), False)
 
 
 def test_a_campaign_belongs_to_an_app_and_to_nobody_else(client: FlaskClient, house: House) -> None:

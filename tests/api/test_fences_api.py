@@ -369,3 +369,38 @@ def test_a_fence_that_a_living_campaign_names_is_kept(client: FlaskClient) -> No
 
     client.post(f"/v1/campaigns/{campaign['id']}:draft")
     assert client.delete(f"/v1/fences/{made['id']}").status_code == 204
+
+
+def test_a_fence_has_rules_of_its_own(client: FlaskClient, house: House) -> None:
+    rules = {"enter_p": 0.8, "exit_fixes": 3}
+    body = {"name": "strict", **GANGNAM, "presence": rules}
+    made = client.post("/v1/fences", json=body).json
+    assert (made["presence"], made["version"]) == (rules, 1)
+    address = f"/v1/fences/{made['id']}"
+    renamed = client.patch(address, json={"name": "still strict"}).json
+    assert (renamed["presence"], renamed["version"]) == (rules, 2)
+    changed = client.patch(address, json={"presence": {"far_m": 60}}).json
+    assert (changed["presence"], changed["version"]) == ({"far_m": 60}, 3)
+    assert client.patch(address, json={"presence": {"far_m": 60.0}}).json["version"] == 3
+    listed = client.get(f"{address}/versions").json["items"]
+    assert [v["attributes"].get("presence") for v in listed] == [{"far_m": 60}, rules, rules]
+
+    snapshot = house.snapshots.current(house.workspace_id, now_ms=house.clock.now_ms())
+    assert [own.far_m for own in snapshot.own_rules.values()] == [None, None, 60]  # by version
+    assert snapshot.certainty_rules is not None
+    without = client.patch(address, json={"presence": None}).json
+    assert (without["presence"], without["version"]) == (None, 4)
+    assert client.patch(address, json={"presence": {}}).json["version"] == 4
+
+
+def test_rules_of_a_fence_out_of_bounds_are_refused(client: FlaskClient) -> None:
+    for rules, pointer, code in [
+        ({"enter_p": 0.4}, "/presence/enter_p", "out_of_range"),
+        ({"far_m": -1}, "/presence/far_m", "out_of_range"),
+        ({"exit_span_s": 1.5}, "/presence/exit_span_s", "int_type"),
+        ({"gap_s": 60}, "/presence/gap_s", "unknown_field"),
+    ]:
+        answer = client.post("/v1/fences", json={"name": "x", **GANGNAM, "presence": rules})
+        assert answer.status_code == 422, rules
+        faults = {fault["pointer"]: fault["code"] for fault in answer.json["errors"]}
+        assert faults == {pointer: code}

@@ -51,6 +51,14 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/v1/fences/{fence}"): {"name": "taken"},
     ("patch", "/v1/campaigns/{campaign_id}"): {"name": "taken"},
     ("post", "/v1/uploads/{upload_id}:check"): {},
+    ("patch", "/v1/webhooks/{webhook_id}"): {"name": "taken"},
+}
+#: the same for what an address asks for
+QUERIES = {
+    ("post", "/v1/webhooks/{webhook_id}:replay"): {
+        "from": "2026-11-23T00:00:00Z",
+        "to": "2026-11-24T00:00:00Z",
+    },
 }
 #: with an address that the caller makes up: `PUT` makes a fence of the caller's own
 OWN = {("put", "/v1/fences/{fence}")}
@@ -200,7 +208,10 @@ def test_no_operation_reaches_an_object_of_another_workspace(
         body = BODIES.get((method, path))
         if path.endswith("/members"):
             body = {"fence_ids": [objects["fence"]]}
-        answer = client.open(_filled(path, objects), method=method, json=body, headers=stranger)
+        query = QUERIES.get((method, path))
+        answer = client.open(
+            _filled(path, objects), method=method, json=body, query_string=query, headers=stranger
+        )
         assert answer.status_code == 404, (method, path, answer.text)
         tried += 1
 

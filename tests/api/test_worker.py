@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,14 +17,17 @@ from typing import Any, Literal
 
 import pytest
 import sqlalchemy as sa
+from standardwebhooks import Webhook
 
 from api import worker
 from api.settings import Settings
 from api.wiring import House, build
+from campaigns.messages.events import WebhookEvent
+from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import manage_workspace
-from nearcast.store import uploads
+from nearcast.store import notices, uploads
 from nearcast.store.engine import in_transaction, reading
-from nearcast.store.tables import campaign, delivery, delivery_attempt
+from nearcast.store.tables import attempt, campaign, delivery, device, notice
 from tests.receiver import Receiver, receiving, status
 from tests.world import GANGNAM, MIN, OUTSIDE, START_MS, World
 
@@ -44,22 +49,27 @@ def house(sqlite_url: str) -> Iterator[House]:
     built.engine.dispose()
 
 
-def _told(house: House, url: str, people: int) -> World:
-    """A webhook campaign that has decided to tell so many people."""
-    world = World(house.engine, house.clock)
-    webhook_id, _ = in_transaction(
-        house.engine,
+def _endpoint(world: World, url: str, events: Sequence[WebhookEvent] = ()) -> tuple[int, str]:
+    return in_transaction(
+        world.engine,
         lambda conn: manage_workspace.add_webhook(
             conn,
             app_id=world.app_id,
             workspace_id=world.workspace_id,
             name="crm",
             url=url,
+            events=events,
             allow_http=True,
             now_ms=START_MS,
             actor="test",
         ),
     )
+
+
+def _told(house: House, url: str, people: int) -> World:
+    """A webhook campaign that has decided to tell so many people."""
+    world = World(house.engine, house.clock)
+    webhook_id, _ = _endpoint(world, url)
     fence_id = world.fence("강남점", GANGNAM)
     world.campaign(
         targeting={"fence_ids": [fence_id]},
@@ -110,6 +120,104 @@ def test_one_dead_endpoint_does_not_hold_up_the_rest(house: House, receiver: Rec
     receiver.answer = None
     house.clock.saw(START_MS + MIN)
     assert worker.run(house, stop=threading.Event(), once=True) == 3
+
+
+def test_endpoints_that_hang_leave_threads_to_the_others(house: House, receiver: Receiver) -> None:
+    """Two of them, each with more than all threads could take: the third is served while they hang."""
+    world, free = World(house.engine, house.clock), threading.Event()
+    fence_id = world.fence("강남점", GANGNAM)
+    base = receiver.url.removesuffix("/hook")
+    for path in ("/hangs-a", "/hangs-b", "/answers"):
+        webhook_id, _ = _endpoint(world, base + path)
+        world.campaign(
+            targeting={"fence_ids": [fence_id]},
+            message={"channel": "webhook", "webhook_id": webhook_id, "title": "t", "body": "b"},
+        )
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path.startswith("/hangs"):
+            assert free.wait(30)
+        status(200)(handler)
+
+    receiver.answer = answer
+    world.post([{"who": f"phone-{n}", "at": GANGNAM, "min": 0} for n in range(40)])
+    channel = WebhookChannel(allow_private=True, max_seconds=1)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=worker.run, args=(house,), kwargs={"stop": stop, "channel": channel}
+    )
+    thread.start()
+    try:
+        until = time.monotonic() + 20
+        while _states(house.engine).get("sent", 0) < 40 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert _states(house.engine)["sent"] == 40
+        tried = Counter(path for _, _, path in receiver.got)
+        assert tried["/answers"] == 40
+        # all threads but for a share went to each of them once, a single one from then on
+        assert max(tried["/hangs-a"], tried["/hangs-b"]) <= worker.MAX_PER_ENDPOINT + 20
+        assert tried["/hangs-a"] < 40
+    finally:
+        stop.set()
+        free.set()
+        thread.join(20)
+        channel.close()
+    assert not thread.is_alive()
+
+
+def test_never_more_than_its_share_flies_to_one_endpoint(house: House, receiver: Receiver) -> None:
+    _told(house, receiver.url, 60)
+    flying, most, guard = 0, 0, threading.Lock()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal flying, most
+        with guard:
+            flying += 1
+            most = max(most, flying)
+        time.sleep(0.01)
+        with guard:
+            flying -= 1
+        status(200)(handler)
+
+    receiver.answer = answer
+    assert worker.run(house, stop=threading.Event(), once=True) == 60
+    assert 1 < most <= worker.MAX_PER_ENDPOINT
+
+
+def test_notices_go_out_beside_messages_and_old_ones_are_forgotten(
+    sqlite_url: str, receiver: Receiver
+) -> None:
+    house = build(Settings(database_url=sqlite_url, allow_private_targets=True))
+    world = World(house.engine)
+    webhook_id, secret = _endpoint(world, receiver.url, events=list(WebhookEvent))
+    device_id = in_transaction(
+        house.engine,
+        lambda conn: (
+            conn.execute(
+                sa.insert(device).values(app_id=world.app_id, key="p", first_seen_ms=0)
+            ).inserted_primary_key
+        ),
+    )[0]
+    fence_id = world.fence("강남점", GANGNAM)
+    now_ms = house.clock.now_ms()
+    for key, age_ms in (("evt_old", worker.NOTICES_KEPT_MS + MIN), ("evt_new", 0)):
+        told = notices.Notice(
+            webhook_id=webhook_id,
+            key=key,
+            device_id=device_id,
+            fence_id=fence_id,
+            body=b'{"type":"fence.entered"}',
+        )
+        add = partial(notices.add, told=[told], app_id=world.app_id, now_ms=now_ms - age_ms)
+        in_transaction(house.engine, lambda conn, add=add: add(conn))
+    gone = sa.update(notice).where(notice.c.key == "evt_old").values(state="sent")
+    in_transaction(house.engine, lambda conn: conn.execute(gone))
+    assert worker.run(house, stop=threading.Event(), once=True) == 1
+    keys = reading(house.engine, lambda conn: conn.execute(sa.select(notice.c.key)).scalars().all())
+    house.engine.dispose()
+    assert keys == ["evt_new"]
+    [(headers, body, _)] = receiver.got
+    assert Webhook(secret).verify(body, headers) == {"type": "fence.entered"}
 
 
 def test_stopping_finishes_what_is_in_flight(house: House, receiver: Receiver) -> None:
@@ -230,7 +338,7 @@ def test_the_log_is_json_and_knows_no_person_and_no_place(
 def test_attempts_are_kept(house: House, receiver: Receiver) -> None:
     _told(house, receiver.url, 2)
     worker.run(house, stop=threading.Event(), once=True)
-    query = sa.select(delivery_attempt.c.ok, delivery_attempt.c.status)
+    query = sa.select(attempt.c.ok, attempt.c.status)
     rows = reading(house.engine, lambda conn: [tuple(r) for r in conn.execute(query)])
     assert rows == [(True, 200)] * 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -85,7 +86,7 @@ def transition(minute=0.0, *, device=1, p=1.0, kind=Kind.ENTER, dwell_s=None, ca
 
 def decided(snap, *transitions, ad_id=None, taken=None, person=None):
     people = {t.device: (person or f"d:{t.device}", ad_id) for t in transitions}
-    asked = candidates(snap, transitions, people, {0: START_MS}, app_id=1)
+    asked = candidates(snap, transitions, people, {0: START_MS, -1: START_MS}, app_id=1)
     return [
         (d.candidate.campaign.id, d.reason)
         for d in decide(snap, asked, taken if taken is not None else set())
@@ -188,6 +189,35 @@ def test_dwell_listens_to_its_own_threshold_and_enter_to_enters():
 @pytest.mark.parametrize("cause", [Cause.SILENCE, Cause.FENCE_EDIT])
 def test_what_no_fix_shows_never_sends(cause):
     assert decided(snapshot(campaign()), transition(cause=cause)) == []
+
+
+def test_a_presumed_dwell_is_for_campaigns_that_opt_in_and_its_proof_for_the_others():
+    opted = campaign(1, trigger=Kind.DWELL, dwell_s=600, presumed=True)
+    plain = campaign(2, trigger=Kind.DWELL, dwell_s=600)
+    snap = snapshot(opted, plain, campaign(3, trigger=Kind.DWELL, dwell_s=300, presumed=True))
+    dwell = transition(kind=Kind.DWELL, dwell_s=600)
+    presumed = replace(dwell, cause=Cause.PRESUMED, ping=-1)
+    assert decided(snap, presumed) == [(1, Reason.SENT)]
+    assert decided(snap, replace(dwell, again=True)) == [(2, Reason.SENT)]
+    assert decided(snap, dwell) == [(1, Reason.SENT), (2, Reason.SENT)]  # nobody presumed it
+    assert (snap.presumed_s(1), snap.presumed_s(2)) == ([300, 600], [])
+    assert snap.presuming_fences == {1}
+    assert snapshot(plain).presuming_fences == frozenset()
+
+
+def test_an_inferred_crossing_is_refused_unless_the_campaign_opts_in():
+    snap = snapshot(campaign(1), campaign(2, infer_crossings=True), campaign(3, least_p=0.9))
+    crossed = transition(cause=Cause.CROSSING, p=0.5)
+    assert decided(snap, crossed) == [
+        (1, Reason.INFERRED_CROSSING_REFUSED),
+        (2, Reason.SENT),
+        (3, Reason.LOW_CONFIDENCE),  # this gate comes first
+    ]
+    shut = snapshot(campaign(1), hours=WeeklyHours.parse({"sun": ["09:00-10:00"]}))
+    assert decided(shut, crossed) == [(1, Reason.INFERRED_CROSSING_REFUSED)]  # and this one later
+    assert snap.crossing_fences == {1}
+    only_dwells = campaign(1, infer_crossings=True, trigger=Kind.DWELL, dwell_s=60)
+    assert snapshot(only_dwells).crossing_fences == frozenset()
 
 
 def test_the_listeners_order_is_the_order_of_decisions():

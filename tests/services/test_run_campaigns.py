@@ -86,7 +86,7 @@ def test_what_is_not_said_is_the_default(engine: sa.Engine) -> None:
     world = World(engine)
     row = _row(world, _create(world, {"hours": None}))
 
-    assert row["body"]["trigger"] == {"kind": "enter", "after_s": None}
+    assert row["body"]["trigger"] == {"kind": "enter", "after_s": None, "presumed": False}
     assert row["body"]["time_zone"] == "Asia/Seoul"
     assert "hours" not in row["body"]
     assert row["period_start_ms"] == row["period_end_ms"] == fences.MAX_MS

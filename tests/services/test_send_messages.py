@@ -16,9 +16,9 @@ from campaigns.campaign.life import State
 from campaigns.messages.links import delivery_of
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import manage_workspace, send_messages
-from nearcast.services.send_messages import GIVE_UP_AFTER_MS, MAX_BACKOFF_MS, backoff_ms
+from nearcast.services.send_messages import MAX_BACKOFF_MS, backoff_ms
 from nearcast.store import deliveries
-from nearcast.store.deliveries import Attempt, Lease
+from nearcast.store.deliveries import GIVE_UP_AFTER_MS, Attempt, Lease
 from nearcast.store.engine import in_transaction, reading
 from nearcast.store.tables import decision, delivery, send_slot
 from tests.receiver import Receiver, receiving, status

@@ -148,7 +148,13 @@ def test_a_test_id_is_renewed_not_doubled(engine: sa.Engine) -> None:
 def test_a_webhook_that_is_gone_is_kept_for_its_deliveries(engine: sa.Engine) -> None:
     def verb(conn: sa.Connection) -> tuple[int, int]:
         app_id = _app(conn, _add(conn), "a")
-        values = {"name": "n", "url": "https://a.example", "secret": "whsec_x", "created_ms": 1}
+        values = {
+            "name": "n",
+            "events": [],
+            "url": "https://a.example",
+            "secret": "whsec_x",
+            "created_ms": 1,
+        }
         return app_id, workspaces.add_webhook(conn, app_id=app_id, **values)
 
     app_id, webhook_id = in_transaction(engine, verb)

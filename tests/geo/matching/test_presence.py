@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from geo.fences.fence import PresenceRules
 from geo.matching.presence import Cause, ExitRules, Fix, Kind, PresencePolicy, step
 
 POLICY = PresencePolicy()
@@ -174,3 +177,19 @@ def test_the_rules_are_those_of_the_fence_version_at_each_fix():
     after_edit = [*walk[:2], walk[2]._replace(fence=1)]
     assert len(step(None, walk, policy=POLICY, rules=rules)[1]) == 2
     assert len(step(None, after_edit, policy=POLICY, rules=rules)[1]) == 1
+
+
+def test_what_a_fence_does_not_decide_its_workspace_does():
+    own = {
+        1: PresenceRules(exit_fixes=3, far_m=0.0),
+        2: PresenceRules(exit_span_s=0, far_sigma=0.0, enter_p=0.7),
+    }
+    rules = ExitRules.of(POLICY, 4, own)
+    found = [rules.policy_at(row, POLICY) for row in range(4)]
+    assert found == [
+        POLICY,
+        replace(POLICY, exit_fixes=3, far_m=0.0),
+        replace(POLICY, exit_span_s=0, far_sigma=0.0),
+        POLICY,
+    ]
+    assert rules.take(np.array([2, 1])).span_ms.tolist() == [0, 300_000]

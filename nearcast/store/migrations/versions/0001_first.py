@@ -14,11 +14,65 @@ Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
+        "evidence_chunk",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("evidence", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "device_id", "fence_id", "first_ms", name=op.f("pk_evidence_chunk")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
     )
+    op.create_table(
+        "night",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("area_id", Serial, nullable=True),
+        sa.Column("minutes", sa.Integer(), nullable=False),
+        sa.Column("fixes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "day", name=op.f("pk_night")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_night_day", "night", ["day"], unique=False)
+    op.create_table(
+        "presence",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("inside", sa.Boolean(), nullable=False),
+        sa.Column("told_ms", sa.BigInteger(), nullable=False),
+        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
+        sa.Column("left_ms", sa.BigInteger(), nullable=False),
+        sa.Column("fixes", sa.Integer(), nullable=False),
+        sa.Column("p_sum", sa.Integer(), nullable=False),
+        sa.Column("out_first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("out_last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("out_fixes", sa.Integer(), nullable=False),
+        sa.Column("out_far", sa.Integer(), nullable=False),
+        sa.Column("out_lon", sa.Float(), nullable=False),
+        sa.Column("out_lat", sa.Float(), nullable=False),
+        sa.Column("evidence", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "fence_id", name=op.f("pk_presence")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "visit",
+        sa.Column("device_id", Serial, nullable=False),
+        sa.Column("fence_id", Serial, nullable=False),
+        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
+        sa.Column("left_ms", sa.BigInteger(), nullable=False),
+        sa.Column("fixes", sa.Integer(), nullable=False),
+        sa.Column("p_sum", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms", name=op.f("pk_visit")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_visit_at_fence", "visit", ["fence_id", "arrived_ms"], unique=False)
     op.create_table(
         "workspace",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
@@ -37,6 +91,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("bundle_id", sa.Text(), nullable=False),
         sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("words_version", sa.BigInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspace.id"], name=op.f("fk_app_workspace_id")
@@ -147,6 +202,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "key", name=op.f("pk_idempotency")),
     )
     op.create_table(
+        "retention_report",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("workspace_id", Serial, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("from_ms", sa.BigInteger(), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspace.id"], name=op.f("fk_retention_report_workspace_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_retention_report")),
+    )
+    op.create_index(
+        "ix_retention_report_of", "retention_report", ["workspace_id", "id"], unique=False
+    )
+    op.create_table(
         "upload",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
         sa.Column("workspace_id", Serial, nullable=False),
@@ -204,6 +276,7 @@ def upgrade() -> None:
         sa.Column("wkb", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["layer_id"], ["area_layer.id"], name=op.f("fk_area_layer_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_area")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_area_of_layer", "area", ["layer_id"], unique=False)
     op.create_table(
@@ -232,6 +305,8 @@ def upgrade() -> None:
         sa.Column("location_consent", sa.Boolean(), nullable=True),
         sa.Column("marketing_consent", sa.Boolean(), nullable=True),
         sa.Column("night_consent", sa.Boolean(), nullable=True),
+        sa.Column("said_ms", sa.BigInteger(), nullable=False),
+        sa.Column("words_version", sa.BigInteger(), nullable=False),
         sa.Column("first_seen_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_device_app_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_device")),
@@ -239,6 +314,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_device_ad_id", "device", ["app_id", "ad_id"], unique=False)
     op.create_index("ix_device_user", "device", ["app_id", "user_id"], unique=False)
+    op.create_index(
+        "ix_device_words",
+        "device",
+        ["app_id", "words_version"],
+        unique=False,
+        sqlite_where=sa.text("words_version > 0"),
+        postgresql_where=sa.text("words_version > 0"),
+    )
     op.create_table(
         "fence_group_member",
         sa.Column("group_id", Serial, nullable=False),
@@ -272,15 +355,49 @@ def upgrade() -> None:
     )
     op.create_index("ix_fence_version_live", "fence_version", ["live_until_ms"], unique=False)
     op.create_table(
+        "night_due",
+        sa.Column("app_id", Serial, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_night_due_app_id")),
+        sa.PrimaryKeyConstraint("app_id", "day", name=op.f("pk_night_due")),
+    )
+    op.create_table(
+        "ping_file",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("app_id", Serial, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("aside", sa.Text(), nullable=True),
+        sa.Column("going", sa.Boolean(), nullable=False),
+        sa.Column("first_seq", Serial, nullable=False),
+        sa.Column("last_seq", Serial, nullable=False),
+        sa.Column("pings", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sealed_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_ping_file_app_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ping_file")),
+        sa.UniqueConstraint("name", name=op.f("uq_ping_file_name")),
+    )
+    op.create_index("ix_ping_file_seq", "ping_file", ["last_seq"], unique=False)
+    op.create_index(
+        "ix_ping_file_time", "ping_file", ["app_id", "last_ms", "first_ms"], unique=False
+    )
+    op.create_table(
         "ping_log",
         sa.Column("seq", Serial, autoincrement=True, nullable=False),
         sa.Column("app_id", Serial, nullable=False),
         sa.Column("pings", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
         sa.Column("first_ms", sa.BigInteger(), nullable=False),
         sa.Column("last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_ping_log_app_id")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_ping_log")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_ping_log_time", "ping_log", ["app_id", "last_ms", "first_ms"], unique=False)
     op.create_table(
@@ -324,6 +441,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("deleted_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_webhook_app_id")),
@@ -368,6 +486,7 @@ def upgrade() -> None:
         sa.Column("bound", sa.Text(), nullable=True),
         sa.Column("is_test", sa.Boolean(), nullable=False),
         sa.Column("initial", sa.Boolean(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("new_visit", sa.Boolean(), nullable=False),
         sa.Column("p", sa.Float(), nullable=False),
         sa.Column("rim_m", sa.Float(), nullable=False),
@@ -432,26 +551,11 @@ def upgrade() -> None:
             name=op.f("uq_delivery_campaign_id_device_id_fence_id_kind_trigger_ms"),
         ),
     )
-    op.create_index("ix_delivery_due", "delivery", ["state", "not_before_ms"], unique=False)
+    op.create_index(
+        "ix_delivery_due", "delivery", ["state", "webhook_id", "not_before_ms"], unique=False
+    )
     op.create_index(
         "ix_delivery_inbox", "delivery", ["device_id", "channel", "expires_ms"], unique=False
-    )
-    op.create_table(
-        "evidence_chunk",
-        sa.Column("device_id", Serial, nullable=False),
-        sa.Column("fence_id", Serial, nullable=False),
-        sa.Column("first_ms", sa.BigInteger(), nullable=False),
-        sa.Column("evidence", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["device_id"], ["device.id"], name=op.f("fk_evidence_chunk_device_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["fence_id"], ["fence.id"], name=op.f("fk_evidence_chunk_fence_id")
-        ),
-        sa.PrimaryKeyConstraint(
-            "device_id", "fence_id", "first_ms", name=op.f("pk_evidence_chunk")
-        ),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "fence_area",
@@ -463,27 +567,42 @@ def upgrade() -> None:
     )
     op.create_index("ix_fence_area_area", "fence_area", ["area_id"], unique=False)
     op.create_table(
-        "presence",
+        "notice",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("app_id", Serial, nullable=False),
+        sa.Column("webhook_id", Serial, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("device_id", Serial, nullable=False),
         sa.Column("fence_id", Serial, nullable=False),
-        sa.Column("inside", sa.Boolean(), nullable=False),
-        sa.Column("told_ms", sa.BigInteger(), nullable=False),
-        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
-        sa.Column("left_ms", sa.BigInteger(), nullable=False),
-        sa.Column("fixes", sa.Integer(), nullable=False),
-        sa.Column("p_sum", sa.Integer(), nullable=False),
-        sa.Column("out_first_ms", sa.BigInteger(), nullable=False),
-        sa.Column("out_last_ms", sa.BigInteger(), nullable=False),
-        sa.Column("out_fixes", sa.Integer(), nullable=False),
-        sa.Column("out_far", sa.Integer(), nullable=False),
-        sa.Column("out_lon", sa.Float(), nullable=False),
-        sa.Column("out_lat", sa.Float(), nullable=False),
-        sa.Column("evidence", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_presence_device_id")),
-        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_presence_fence_id")),
-        sa.PrimaryKeyConstraint("device_id", "fence_id", name=op.f("pk_presence")),
-        sqlite_with_rowid=False,
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state_reason", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("attempts_before", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("not_before_ms", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("handed_ms", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["app_id"], ["app.id"], name=op.f("fk_notice_app_id")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_notice_device_id")),
+        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_notice_fence_id")),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhook.id"], name=op.f("fk_notice_webhook_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
+        sa.UniqueConstraint("webhook_id", "key", name=op.f("uq_notice_webhook_id_key")),
     )
+    op.create_index(
+        "ix_notice_due", "notice", ["state", "webhook_id", "not_before_ms"], unique=False
+    )
+    op.create_index(
+        "ix_notice_open",
+        "notice",
+        ["device_id", "fence_id", "webhook_id"],
+        unique=False,
+        sqlite_where=sa.text("state in ('queued', 'leased')"),
+        postgresql_where=sa.text("state in ('queued', 'leased')"),
+    )
+    op.create_index("ix_notice_told", "notice", ["webhook_id", "created_ms"], unique=False)
     op.create_table(
         "send_slot",
         sa.Column("campaign_id", Serial, nullable=False),
@@ -497,19 +616,26 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
-        "visit",
-        sa.Column("device_id", Serial, nullable=False),
-        sa.Column("fence_id", Serial, nullable=False),
-        sa.Column("arrived_ms", sa.BigInteger(), nullable=False),
-        sa.Column("left_ms", sa.BigInteger(), nullable=False),
-        sa.Column("fixes", sa.Integer(), nullable=False),
-        sa.Column("p_sum", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_visit_device_id")),
-        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_visit_fence_id")),
-        sa.PrimaryKeyConstraint("device_id", "fence_id", "arrived_ms", name=op.f("pk_visit")),
-        sqlite_with_rowid=False,
+        "attempt",
+        sa.Column("id", Serial, autoincrement=True, nullable=False),
+        sa.Column("webhook_id", Serial, nullable=False),
+        sa.Column("delivery_id", Serial, nullable=True),
+        sa.Column("notice_id", Serial, nullable=True),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("ok", sa.Boolean(), nullable=False),
+        sa.Column("permanent", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"], ["delivery.id"], name=op.f("fk_attempt_delivery_id")
+        ),
+        sa.ForeignKeyConstraint(["notice_id"], ["notice.id"], name=op.f("fk_attempt_notice_id")),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhook.id"], name=op.f("fk_attempt_webhook_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
     )
-    op.create_index("ix_visit_at_fence", "visit", ["fence_id", "arrived_ms"], unique=False)
+    op.create_index("ix_attempt_at", "attempt", ["webhook_id", "id"], unique=False)
+    op.create_index("ix_attempt_delivery", "attempt", ["delivery_id"], unique=False)
+    op.create_index("ix_attempt_notice", "attempt", ["notice_id"], unique=False)
     op.create_table(
         "click",
         sa.Column("id", Serial, autoincrement=True, nullable=False),
@@ -521,18 +647,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_click")),
     )
     op.create_index("ix_click_of", "click", ["delivery_id"], unique=False)
-    op.create_table(
-        "delivery_attempt",
-        sa.Column("id", Serial, autoincrement=True, nullable=False),
-        sa.Column("delivery_id", Serial, nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("ok", sa.Boolean(), nullable=False),
-        sa.Column("permanent", sa.Boolean(), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["delivery_id"], ["delivery.id"], name=op.f("fk_delivery_attempt_delivery_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempt")),
-    )
-    op.create_index("ix_delivery_attempt_of", "delivery_attempt", ["delivery_id"], unique=False)
