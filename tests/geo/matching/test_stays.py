@@ -179,8 +179,16 @@ def test_each_visit_enters_once_and_every_trigger_lies_in_one_visit(seed):
             entered.add(key)
 
 
+@pytest.mark.parametrize("tail", [64, 4])
 @given(seed=st.integers(0, 10**9), size=st.integers(1, 40))
-def test_the_same_pings_again_are_known_and_write_nothing(seed, size):
+def test_the_same_pings_again_are_known_and_write_nothing(tail, seed, size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stays, "TAIL", tail)
+        patch.setattr(stay_amend, "TAIL", tail)
+        check_again(seed, size)
+
+
+def check_again(seed, size):
     fixes = day(random.Random(seed), policy=POLICY, devices=3, fences=3, fixes=60)
     kept = KeptStays(POLICY, rules=RULES, dwells_s=dwells_s)
     kept.take(fixes)
