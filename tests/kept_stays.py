@@ -199,7 +199,7 @@ def evidence_of(fixes: JudgedFixes) -> dict[Key, dict[int, int]]:
 
 
 def told_plainly(fixes: JudgedFixes, policy: PresencePolicy, *, rules=None, dwells_s=no_dwells):
-    """The events of `step` over all fixes of each pair in time order, as `said` shows them."""
+    """The events of `step` over all fixes of each pair in time order, as `said` shows them: by pair, in time."""
     best: dict[Key, dict[int, tuple]] = {}
     for row in fixes.rows():
         ping, device, fence_id, fence, at_ms, verdict, p, rim, sigma, lon, lat, fresh = row
@@ -226,7 +226,7 @@ def told_plainly(fixes: JudgedFixes, policy: PresencePolicy, *, rules=None, dwel
             )
             for e in events
         ]
-    return sorted(found, key=str)
+    return sorted(found, key=lambda told: told[:2])
 
 
 def _rank(fix: Fix):
@@ -234,7 +234,7 @@ def _rank(fix: Fix):
 
 
 def said(events: list[ToldEvent]):
-    """Events without what a plain twin does not know."""
+    """Events by pair, in their order, without what a plain twin does not know."""
     return sorted(
         (
             (
@@ -251,7 +251,7 @@ def said(events: list[ToldEvent]):
             )
             for e in events
         ),
-        key=str,
+        key=lambda told: told[:2],
     )
 
 

@@ -116,6 +116,7 @@ def test_in_time_order_the_events_are_those_of_the_plain_twin(worth, seed):
     assert said(whole.events) == wanted
     assert said(parts.events) == wanted
     assert whole.stays == parts.stays
+    assert [event.seen_ms for event in whole.events] == sorted(e.seen_ms for e in whole.events)
 
 
 def late_day(chance):
