@@ -199,7 +199,7 @@ def evidence_of(fixes: JudgedFixes) -> dict[Key, dict[int, int]]:
 
 
 def told_plainly(fixes: JudgedFixes, policy: PresencePolicy, *, rules=None, dwells_s=no_dwells):
-    """The events of `step` over all fixes of each pair in time order, as `said` shows them: by pair, in time."""
+    """The events of `step` over all fixes of each pair in time order, as `said` shows them."""
     best: dict[Key, dict[int, tuple]] = {}
     for row in fixes.rows():
         ping, device, fence_id, fence, at_ms, verdict, p, rim, sigma, lon, lat, fresh = row
