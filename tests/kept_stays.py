@@ -226,7 +226,7 @@ def told_plainly(fixes: JudgedFixes, policy: PresencePolicy, *, rules=None, dwel
             )
             for e in events
         ]
-    return sorted(found, key=str)
+    return sorted(found, key=lambda told: told[:2])
 
 
 def _rank(fix: Fix):
@@ -234,7 +234,7 @@ def _rank(fix: Fix):
 
 
 def said(events: list[ToldEvent]):
-    """Events without what a plain twin does not know."""
+    """Events by pair, in their order, without what a plain twin does not know."""
     return sorted(
         (
             (
@@ -251,7 +251,7 @@ def said(events: list[ToldEvent]):
             )
             for e in events
         ),
-        key=str,
+        key=lambda told: told[:2],
     )
 
 

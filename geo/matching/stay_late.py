@@ -195,14 +195,13 @@ class Late:
         """The newest visits as they are now; a stay is written only if it has changed."""
         pairs = self._batch.pairs
         for task, found in done:
-            pair, now, before = task.pair, found.newest, task.newest
-            if now is None or (now == before and found.tail is None):
+            pair, now = task.pair, found.newest
+            if now is None or (now == task.newest and found.tail is None):
                 continue
-            pairs.known[pair] = True
+            pairs.known[pair] = pairs.changed[pair] = True
             pairs.arrived_ms[pair], pairs.left_ms[pair] = now.arrived_ms, now.left_ms
             pairs.fixes[pair], pairs.p_sum[pair] = now.fixes, now.p_sum
             pairs.told_ms[pair], pairs.unwritten[pair] = now.told_ms, found.is_new
-            pairs.changed[pair] = before is not None
 
 
 class _Task(NamedTuple):

@@ -55,9 +55,12 @@ def advance(
         stays: what is kept of the pairs in `fixes`, as far as there is something; others are ignored.
         fixes: of each pair all in fixes; out and undecided ones matter only where the device is
             inside or comes in by this batch. Of one instant the surest counts.
-        swept_ms: the newest cut of `stay_timers.swept` that was carried out, 0 before the first.
+        swept_ms: the newest cut of `stay_timers.swept` that was carried out, 0 before the first. It
+            belongs to these pairs' workspace: to its gap, staleness and clock, by which no fresh fix
+            is older. Older evidence of a pair without a stay makes visits and chunks, but no stay.
         load: fetches, for all spans at once, visits that touch a span and chunks whose own span
-            does; a pair may be asked for several spans, and is absent where nothing is found.
+            does; a pair may be asked for several spans, and is absent where nothing is found. A
+            stay's lock guards its pair; of one without a stay `load` has to keep others away.
         rules, dwells_s: exit rules and the dwells listened to, by fence row; None: the policy's.
         forgotten_ms: chunks older than this may have been dropped (the amend horizon, or older).
     """

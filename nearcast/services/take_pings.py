@@ -20,7 +20,7 @@ from campaigns.deciding.snapshot import Snapshot
 from geo.matching.pings import Admission, Bools, Ints, Outcome, PingReason, Pings, admit, refuse
 from geo.matching.presence import Transition
 from geo.matching.stay_columns import Changes, JudgedFixes, Stays
-from geo.matching.stays import advance
+from geo.matching.stays import advance, backfilled
 from geo.matching.suspects import Suspicion
 from nearcast import failpoints, stages
 from nearcast.services.decide_pings import decided, inbox
@@ -116,7 +116,7 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     admission = admit(
         pings,
         refused=refused,
-        repeated=memory.log.fixes.repeated(pings),
+        repeated=memory.log.fixes.repeated(replace(pings, device=known.mark)),
         is_test=_is_test(batch),
         staleness_ms=batch.snapshot.presence.staleness_s * 1000,
     )
@@ -133,7 +133,7 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
         backfill=batch.backfill,
     )
     lap("judge")
-    changes = _advance(conn, batch.snapshot, stays, fixes)
+    changes = _advance(conn, batch, stays, fixes)
     _label_known(admission, changes)
     lap("advance")
     told = transitions_of(batch.snapshot, changes.events, seen.before)
@@ -227,18 +227,20 @@ def _look(batch: Batch, pings: Pings, admission: Admission, memory: Memory) -> S
     return Seen(before=before, recent=recent, suspect=why != Suspicion.NONE, flags=flags)
 
 
-def _advance(conn: sa.Connection, snapshot: Snapshot, stays: Stays, fixes: JudgedFixes) -> Changes:
+def _advance(conn: sa.Connection, batch: Batch, stays: Stays, fixes: JudgedFixes) -> Changes:
     """Steps 6 and 7: live transitions, evidence and visits."""
-    return advance(
+    snapshot = batch.snapshot
+    changes = advance(
         stays,
         fixes,
         policy=snapshot.presence,
         rules=snapshot.exit_rules,
         dwells_s=snapshot.dwells_s,
-        # PostgreSQL: read after the stays, so that a sweep that removed one of them is seen
-        swept_ms=stay_store.swept_ms(conn),
-        load=lambda spans: stay_store.histories(conn, spans),
+        swept_ms=stay_store.swept_ms(conn, snapshot.workspace_id),
+        load=lambda spans: stay_store.histories(conn, spans, stays),
+        forgotten_ms=int(batch.raw.now_ms.max()) - snapshot.presence.amend_horizon_s * 1000,
     )
+    return backfilled(changes, stays) if batch.backfill else changes
 
 
 def _tell_webhooks(

@@ -41,8 +41,6 @@ from nearcast.store.tables import evidence_chunk, meta, presence, visit
 
 #: who wrote stays last; a process that finds another name there forgets what it kept
 WRITER = "presence_writer"
-#: the newest cut of a sweep: evidence of older stays stands in chunks alone
-SWEPT = "swept_ms"
 #: stays kept in memory, some 700 bytes each; beyond it all are forgotten and read again as they come
 MAX_KEPT = 1_000_000
 
@@ -60,6 +58,8 @@ _VISITS = _AROUND.format(
 _CHUNKS = _AROUND.format(
     what="first_ms, evidence", table="evidence_chunk", first="first_ms", last="last_ms"
 )
+_LOCK_DEVICES = "select id from device where id in (select k0 from :listed) order by id for update"
+_OPENED = "select 1 from :listed cross join presence where device_id = k0 and fence_id = k1 limit 1"
 _Rows = Stays | Visits | VisitKeys | Chunks | ChunkKeys
 
 
@@ -132,8 +132,17 @@ def save(conn: sa.Connection, changes: Changes) -> None:
         upsert_columns(conn, evidence_chunk, _columns(changes.chunks))
 
 
-def histories(conn: sa.Connection, spans: Sequence[Span]) -> Mapping[Key, History]:
-    """What amendments must see: the visits and the chunks that touch the spans."""
+def histories(conn: sa.Connection, spans: Sequence[Span], stays: Stays) -> Mapping[Key, History]:
+    """What amendments must see: the visits and the chunks that touch the spans.
+
+    Args:
+        stays: those of the batch's devices. PostgreSQL has them locked; of a pair without one the device
+            is locked here, so that nobody else joins late evidence to it meanwhile.
+    Raises:
+        Conflict: a stay of such a pair has been opened since.
+    """
+    if conn.dialect.name == "postgresql":
+        _lock_without_stay(conn, spans, stays)
     devices, fences = ([span.key[n] for span in spans] for n in (0, 1))
     around = [span.first_ms for span in spans], [span.last_ms for span in spans]
     visits: dict[Key, dict[int, Visit]] = {span.key: {} for span in spans}
@@ -149,13 +158,29 @@ def histories(conn: sa.Connection, spans: Sequence[Span]) -> Mapping[Key, Histor
     }
 
 
-def swept_ms(conn: sa.Connection) -> int:
-    """The newest cut of a sweep, 0 before the first.
+def _lock_without_stay(conn: sa.Connection, spans: Sequence[Span], stays: Stays) -> None:
+    have = set(zip(stays.device.tolist(), stays.fence_id.tolist(), strict=True))
+    bare = sorted({span.key for span in spans} - have)
+    if not bare:
+        return
+    devices, fences = ([key[n] for key in bare] for n in (0, 1))
+    select_rows(conn, _LOCK_DEVICES, sorted(set(devices)))
+    if select_rows(conn, _OPENED, devices, fences):
+        raise Conflict
+
+
+def swept_ms(conn: sa.Connection, workspace_id: int) -> int:
+    """The newest cut of a workspace's sweeps, 0 before the first.
 
     PostgreSQL: to be read after the stays, so that a sweep that removed one of them is seen.
     """
-    found = conn.execute(sa.select(meta.c.value).where(meta.c.key == SWEPT)).scalar()
+    found = conn.execute(sa.select(meta.c.value).where(meta.c.key == swept_key(workspace_id))).scalar()
     return int(found or 0)
+
+
+def swept_key(workspace_id: int) -> str:
+    """Where the newest cut of a workspace's sweeps stands."""
+    return f"swept_ms:{workspace_id}"
 
 
 def writer(conn: sa.Connection) -> str | None:

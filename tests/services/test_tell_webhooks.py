@@ -221,8 +221,8 @@ def test_where_nobody_listens_the_database_is_not_asked(engine: sa.Engine) -> No
 
 def test_whoever_is_known_is_not_looked_up(sqlite_engine: sa.Engine) -> None:
     line = Line(sqlite_engine)
-    line.endpoint(FENCES)
     receipt = line.world.post([{"who": "phone", "at": GANGNAM, "min": 0, "user_id": "now"}])
+    line.endpoint(FENCES)
     people = {receipt.transitions[0].device: Who(key="phone", user_id="as of the event")}
     line.tell(receipt, people=people)
     [held] = line.lease(0)

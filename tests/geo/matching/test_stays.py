@@ -116,6 +116,7 @@ def test_in_time_order_the_events_are_those_of_the_plain_twin(worth, seed):
     assert said(whole.events) == wanted
     assert said(parts.events) == wanted
     assert whole.stays == parts.stays
+    assert [event.seen_ms for event in whole.events] == sorted(e.seen_ms for e in whole.events)
 
 
 def late_day(chance):
@@ -179,8 +180,16 @@ def test_each_visit_enters_once_and_every_trigger_lies_in_one_visit(seed):
             entered.add(key)
 
 
+@pytest.mark.parametrize("tail", [64, 4])
 @given(seed=st.integers(0, 10**9), size=st.integers(1, 40))
-def test_the_same_pings_again_are_known_and_write_nothing(seed, size):
+def test_the_same_pings_again_are_known_and_write_nothing(tail, seed, size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stays, "TAIL", tail)
+        patch.setattr(stay_amend, "TAIL", tail)
+        check_again(seed, size)
+
+
+def check_again(seed, size):
     fixes = day(random.Random(seed), policy=POLICY, devices=3, fences=3, fixes=60)
     kept = KeptStays(POLICY, rules=RULES, dwells_s=dwells_s)
     kept.take(fixes)
