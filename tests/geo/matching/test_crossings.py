@@ -339,8 +339,8 @@ def test_a_batch_of_many_devices_is_sorted_and_right():
 def test_a_large_circle_in_the_north_is_met_on_its_rim():
     circle = CircleShape(lon=24.5, lat=69.0, radius_m=9_000.0)
     for azimuth in (20.0, 70.0, 160.0, 290.0):
-        rim = at(24.5, 69.0, 8_950.0, azimuth)
-        start, end = at(*rim, 1_400, azimuth + 85), at(*rim, 1_400, azimuth - 85)
+        rim = at(24.5, 69.0, 8_900.0, azimuth)
+        start, end = at(*rim, 1_400, azimuth + 90), at(*rim, 1_400, azimuth - 90)
         ((_, seconds),) = found(index_of(circle), start, end)
         share = seconds / 60
         place = [a + share * (b - a) for a, b in zip(start, end, strict=True)]
