@@ -26,7 +26,7 @@ BUG = "NEARCAST_PLANTED"
 LATE_S = 0.15
 
 #: where ingest opens its transaction, writes its log, its evidence and its outbox
-TAKES = ("api.routes.pings", "in_transaction")
+TAKES = ("api.pings.verbs", "in_transaction")
 APPENDS = ("nearcast.store.ping_log", "append")
 SAVES_STAYS = ("nearcast.store.stays", "save")
 INSERTS_NEW = ("nearcast.store.decisions", "insert_new")
