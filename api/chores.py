@@ -57,29 +57,38 @@ class Chores:
             self.running = self.pool.submit(self.do)
 
     def do(self) -> None:
-        """Do all that is due now."""
+        """Do all that is due now; what needs the folder of sealed pings waits while it is away."""
         self.done["seal"] = time.monotonic()
-        try:
-            self._do()
-        except PingFilesUnreachable as error:  # the log keeps what cannot be sealed
-            self.log.error("ping_files_unreachable", detail=error.message)
+        for chore in (self._seal, self._work_out_nights, self._forget):
+            try:
+                chore()
+            except PingFilesUnreachable as error:  # the log keeps what cannot be sealed
+                self.log.error("ping_files_unreachable", detail=error.message)
 
-    def _do(self) -> None:
-        house, now_ms = self.house, self.house.clock.now_ms()
-        engine, files = house.engine, house.ping_files
+    def _seal(self) -> None:
+        house = self.house
         if can_seal():
-            sealed = seal_pings(engine, files, now_ms=now_ms)
+            sealed = seal_pings(house.engine, house.ping_files, now_ms=house.clock.now_ms())
             if sealed.pings:
                 self.log.info("sealed", pings=sealed.pings, files=sealed.files)
-            if self._begins("nights", NIGHTS_S):
-                worked = work_out_nights(
-                    engine, files, now_ms=now_ms, whole_since_ms=self._whole_since_ms
-                )
-                if worked:
-                    self.log.info("nights", nights=worked)
+
+    def _work_out_nights(self) -> None:
+        house = self.house
+        if can_seal() and self._begins("nights", NIGHTS_S):
+            worked = work_out_nights(
+                house.engine,
+                house.ping_files,
+                now_ms=house.clock.now_ms(),
+                whole_since_ms=self._whole_since_ms,
+            )
+            if worked:
+                self.log.info("nights", nights=worked)
+
+    def _forget(self) -> None:
+        house = self.house
         # under the replay clock years pass in minutes
         if house.settings.clock != "replay" and self._begins("forget", FORGET_S):
-            gone = forget_old(engine, files, now_ms=now_ms)
+            gone = forget_old(house.engine, house.ping_files, now_ms=house.clock.now_ms())
             if gone:
                 self.log.info("forgotten", **gone)
 

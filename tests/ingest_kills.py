@@ -35,14 +35,14 @@ from tests.world import World, north
 
 CLIENTS = 4
 DEVICES = 6  # of each client
-#: pings are of the minutes 7 to 3 before now: older than 10 they would not be told any more
-BEGAN_AGO_MS, SPAN_MS = 7 * 60_000, 4 * 60_000
+#: pings are of the minutes 5 to 1 before now: older than 10 they would not be told any more
+BEGAN_AGO_MS, SPAN_MS = 5 * 60_000, 4 * 60_000
 FOR_EVER_MS = 1 << 60
 #: what a server prints first of all
 LISTENS = "Nearcast listens at"
 PLACES = [(127.0276, 37.4979), (127.0502, 37.5045), (126.9236, 37.5563), (127.1002, 37.5133)]
 GAP_MS = 30 * 60_000
-WAIT_S = 60.0
+WAIT_S = 120.0
 #: period and time zone of a campaign whenever the test runs
 ALWAYS = {"start": "2020-01-01T00:00:00+00:00", "end": "2099-01-01T00:00:00+00:00"}
 
@@ -152,7 +152,7 @@ class Shop:
         found = visits.visits(conn, app_id=self.app_id, from_ms=0, until_ms=FOR_EVER_MS)
         return Seen(
             logged=[
-                (names[n], at)
+                (names.get(n, "nobody"), at)
                 for n, at in zip(*(fixes[c].tolist() for c in ("device", "at_ms")), strict=True)
             ],
             visits=sorted(
@@ -171,7 +171,7 @@ class Shop:
             table.c[name] for name in ("campaign_id", "device_id", "fence_id", "kind", "trigger_ms")
         )
         for campaign, serial, fence, kind, at_ms, word in conn.execute(sa.select(*columns, said)):
-            yield campaign, names[serial], self.place_of[fence], kind, at_ms, word
+            yield campaign, names.get(serial, "nobody"), self.place_of[fence], kind, at_ms, word
 
 
 Told = tuple[int, str, int, str, int, str]  # campaign, device, place, kind, trigger instant, what

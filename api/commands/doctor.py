@@ -70,7 +70,7 @@ def examine() -> list[Finding]:
         engine = make_engine(settings.database_url)
         with engine.connect() as conn:
             found += [Finding(what="database", value=shown, ok=True), *_database(conn)]
-        found += _contents(engine)
+        found += _contents(engine, settings.ping_folder)
         engine.dispose()
     except (sa.exc.SQLAlchemyError, UnsafeDatabase) as error:
         told = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -118,7 +118,7 @@ def _database(conn: sa.Connection) -> list[Finding]:
     return found
 
 
-def _contents(engine: sa.Engine) -> list[Finding]:
+def _contents(engine: sa.Engine, ping_folder: str) -> list[Finding]:
     from nearcast.services.clocks import WallClock
     from nearcast.store import health, ping_log
     from nearcast.store.engine import reading
@@ -136,4 +136,38 @@ def _contents(engine: sa.Engine) -> list[Finding]:
         Finding(what="migrated", value=f"at {revision}", ok=True),
         *(Finding(what=n.replace("_", " "), value=f"{c:,}") for n, c in counted.items()),
         Finding(what="last ping", value=last),
+        _ping_files(engine, ping_folder),
+        _forgotten(engine),
     ]
+
+
+def _forgotten(engine: sa.Engine) -> Finding:
+    """What retention deleted last; all of it is at `GET /v1/retention`."""
+    from nearcast.store import retention
+    from nearcast.store.engine import reading
+
+    line = reading(engine, retention.newest)
+    if line is None:
+        return Finding(what="last deleted by age", value="nothing yet")
+    at = datetime.fromtimestamp(line["at_ms"] / 1000, UTC).isoformat(timespec="seconds")
+    what = str(line["what"]).replace("_", " ")
+    return Finding(what="last deleted by age", value=f"{line['rows']:,} {what} at {at}")
+
+
+def _ping_files(engine: sa.Engine, folder: str) -> Finding:
+    """Whether sealed pings can be read: a file that is registered must be there."""
+    from nearcast.store import ping_seals
+    from nearcast.store.engine import reading
+    from nearcast.store.ping_files import NeedsArrow, PingFiles, PingFilesUnreachable, can_seal
+
+    files, pings, size = reading(engine, ping_seals.totals)
+    value = f"{files:,} files, {pings:,} pings, {size / (1 << 20):,.1f} MiB at {folder}"
+    if not can_seal():
+        return Finding(what="sealed pings", value=value, ok=False, mend=NeedsArrow().message)
+    newest = reading(engine, ping_seals.newest)
+    try:
+        if newest is not None:
+            PingFiles(folder).find(newest.names)
+    except PingFilesUnreachable as error:
+        return Finding(what="sealed pings", value=value, ok=False, mend=error.message)
+    return Finding(what="sealed pings", value=value, ok=True)

@@ -35,8 +35,11 @@ def read_arrow(body: bytes, *, now_ms: int) -> SentPings:
         BodyTooLarge: more than 10,000 pings.
         UnsupportedMediaType: this installation has no pyarrow.
     """
-    table, warnings = read_table(body, FIELDS, _REQUIRED)
-    return _Reading(table, now_ms).sent(warnings)
+    try:
+        table, warnings = read_table(body, FIELDS, _REQUIRED)
+        return _Reading(table, now_ms).sent(warnings)
+    except UnicodeDecodeError as error:  # pyarrow reads them when they are asked for
+        raise MalformedBody("A name in the Arrow stream is not UTF-8.") from error
 
 
 def read_table(body: bytes, wanted: frozenset[str], required: Sequence[str]) -> tuple[Any, list[str]]:
@@ -54,8 +57,6 @@ def read_table(body: bytes, wanted: frozenset[str], required: Sequence[str]) -> 
         table.validate(full=True)
     except arrow.ArrowException as error:
         raise MalformedBody(f"The body is no whole Arrow stream: {_first_line(error)}.") from error
-    except UnicodeDecodeError as error:
-        raise MalformedBody("The Arrow stream has a name of a column that is not UTF-8.") from error
     except OSError as error:  # cut in the midst of a message
         why = f"damaged or was cut on the way (byte {len(body)}): {_first_line(error)}"
         raise MalformedBody(f"The Arrow stream is {why}.") from error
@@ -130,7 +131,7 @@ class _Reading:
             return None  # nobody gave any, and so the writer knew no type
         try:
             return read(column)
-        except (UnicodeDecodeError, arrow.ArrowException) as error:
+        except arrow.ArrowException as error:
             raise _wrong(name, f"it cannot be read: {_first_line(error)}") from error
         except BadColumn as error:
             wanted = f"it holds {column.type}, and should hold {error}"

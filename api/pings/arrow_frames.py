@@ -64,15 +64,21 @@ def _messages(body: bytes) -> Iterator[tuple[int, int]]:
             if length == 0:
                 _ended(body, at + 8)
                 return
+            if at + 8 + length > len(body):
+                raise _cut(len(body))
             long = _number(body, _follow(body, at + 8), _BODY_LENGTH)
         except (struct.error, IndexError) as error:
-            raise MalformedBody(f"The Arrow stream was cut on the way (byte {at}).") from error
+            raise _cut(at) from error
         end = at + 8 + length + long
         if long < 0 or end > len(body):
-            raise MalformedBody(f"The Arrow stream was cut on the way (byte {len(body)}).")
+            raise _cut(len(body))
         yield at, at + 8
         at = end
     raise MalformedBody(f"The Arrow stream has more than {_MAX_MESSAGES:,} messages (byte {at}).")
+
+
+def _cut(at: int) -> MalformedBody:
+    return MalformedBody(f"The Arrow stream was cut on the way, or is damaged (byte {at}).")
 
 
 def _ended(body: bytes, at: int) -> None:

@@ -94,7 +94,7 @@ class SegmentBatch(msgspec.Struct, rename="camel"):
 
 
 class _RawSegmentBatch(msgspec.Struct, rename="camel"):
-    batch: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_PINGS)]
+    batch: list[msgspec.Raw]
     sent_at: msgspec.Raw = msgspec.Raw(b"null")
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ CLOCK_OFF_MS = 55 * 60_000
 _TEXTS = ("device_id", "ad_id", "user_id", "ping_id", "app")
 #: bodies with more commas may hold more items than memory is for: these are counted first
 _MANY_COMMAS = 250_000
+#: here msgspec names the byte behind the fault
+_TRAILING = re.compile(r"(trailing characters \(byte )(\d+)")
 _LINE = re.compile(rb"\S[^\n]*")
 #: the batch and its list
 _ABOVE = 2
@@ -37,7 +39,7 @@ class _StrictBatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _RawBatch(msgspec.Struct):
-    pings: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_PINGS)]
+    pings: list[msgspec.Raw]
     sent_at: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -122,6 +124,7 @@ def _read_loosely(body: bytes, now_ms: int) -> Items:
         batch = _raw_batch.decode(body)
     except UNREADABLE as error:
         raise no_batch(error, body, "a ping or a batch of pings") from error
+    bounded(len(batch.pings))
     read = read_items(map(bytes, batch.pings), read_ping)
     for name in envelope.keys() - {"pings", "sent_at"}:
         shallow(bytes(envelope[name]), above=1)
@@ -137,8 +140,9 @@ def no_batch(error: Exception, body: bytes, wanted: str) -> MalformedBody:
         return MalformedBody(f"The body is nested deeper than {MAX_DEPTH} levels.")
     if isinstance(error, UnicodeDecodeError):
         return MalformedBody(f"The body is no JSON: a text is not UTF-8 (byte {_not_utf8(body)}).")
-    where = "" if "(byte" in str(error) else f" (byte {len(body)})"
-    return MalformedBody(f"The body is no JSON: {error}{where}.")
+    why = _TRAILING.sub(lambda found: f"{found[1]}{int(found[2]) - 1}", str(error))
+    where = "" if "(byte" in why else f" (byte {len(body)})"
+    return MalformedBody(f"The body is no JSON: {why}{where}.")
 
 
 def _not_utf8(body: bytes) -> int:

@@ -59,6 +59,14 @@ class SentPings:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __post_init__(self) -> None:
+        """An unreadable item names nobody: what it said may be text that no database can read."""
+        if self.faults:
+            keys = [None if row in self.faults else key for row, key in enumerate(self.keys)]
+            said = {row: who for row, who in self.said.items() if row not in self.faults}
+            object.__setattr__(self, "keys", keys)
+            object.__setattr__(self, "said", said)
+
     def raw(
         self, rows: Ints | None, *, clock: Clock, strangers: frozenset[int] = frozenset()
     ) -> RawPings:

@@ -238,7 +238,7 @@ def _advance(conn: sa.Connection, batch: Batch, stays: Stays, fixes: JudgedFixes
         dwells_s=snapshot.dwells_s,
         swept_ms=stay_store.swept_ms(conn, snapshot.workspace_id),
         load=lambda spans: stay_store.histories(conn, spans, stays),
-        forgotten_ms=int(batch.raw.now_ms.max()) - snapshot.presence.amend_horizon_s * 1000,
+        forgotten_ms=int(batch.raw.now_ms.max(initial=0)) - snapshot.presence.amend_horizon_s * 1000,
     )
     return backfilled(changes, stays) if batch.backfill else changes
 
@@ -263,7 +263,7 @@ def _tell_webhooks(
         conn,
         app_id=batch.app_id,
         webhooks=batch.snapshot.webhooks,
-        now_ms=int(batch.raw.now_ms.max()),
+        now_ms=int(batch.raw.now_ms.max(initial=0)),
         fences=index.versions,
         policy=batch.snapshot.presence,
         transitions=told,

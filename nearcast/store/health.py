@@ -12,6 +12,7 @@ from nearcast.store.tables import (
     device,
     fence,
     fence_version,
+    ping_file,
     ping_log,
     visit,
     workspace,
@@ -54,7 +55,7 @@ def server_version(conn: sa.Connection) -> str:
 
 
 def counts(conn: sa.Connection, *, now_ms: int) -> dict[str, int]:
-    """How much there is: living keys, fences live now, pings in the log, messages that wait."""
+    """How much there is: living keys, fences live now, pings in log and files, messages that wait."""
     living = {"fences": fence.c.deleted_ms.is_(None)}
     found = {
         name: _count(conn, sa.select(sa.func.count()).select_from(table), living.get(name))
@@ -64,7 +65,8 @@ def counts(conn: sa.Connection, *, now_ms: int) -> dict[str, int]:
     return found | {
         "keys": _count(conn, sa.select(sa.func.count(api_key.c.id)), api_key.c.revoked_ms.is_(None)),
         "fences_live": _count(conn, sa.select(sa.func.count(fence_version.c.fence_id)), live),
-        "pings_logged": _count(conn, sa.select(sa.func.sum(ping_log.c.pings)), None),
+        "pings_in_the_log": _count(conn, sa.select(sa.func.sum(ping_log.c.pings)), None),
+        "pings_sealed": _count(conn, sa.select(sa.func.sum(ping_file.c.pings)), None),
         "messages_waiting": _count(
             conn, sa.select(sa.func.count(delivery.c.id)), delivery.c.state == "queued"
         ),

@@ -215,6 +215,18 @@ class PingFiles:
                     return fixes_of(table)
         raise AssertionError(names)  # not reached: the last name gives a table or raises
 
+    def find(self, names: Sequence[str]) -> str:
+        """The first of some names under which there is a file.
+
+        Raises:
+            PingFilesUnreachable: there is none.
+        """
+        with _telling(self.url):
+            for name in names:
+                if self._kept.get_file_info(name).type.name == "File":
+                    return name
+            raise FileNotFoundError(f"{names[-1]} is not there")
+
     def delete(self, name: str) -> None:
         """Delete a file; nothing where it is gone already."""
         with _telling(self.url):

@@ -166,6 +166,13 @@ def after(conn: sa.Connection, *, seq: int, not_before_ms: int) -> list[SealedFi
     return listed(conn, query)
 
 
+def newest(conn: sa.Connection) -> SealedFile | None:
+    """The file that was sealed last, None without any."""
+    query = sa.select(*_COLUMNS).where(sa.not_(ping_file.c.going))
+    row = conn.execute(query.order_by(ping_file.c.id.desc()).limit(1)).mappings().first()
+    return None if row is None else SealedFile(**row)
+
+
 def totals(conn: sa.Connection) -> tuple[int, int, int]:
     """How many files there are, their pings and their bytes."""
     columns = (sa.func.count(), sa.func.sum(ping_file.c.pings), sa.func.sum(ping_file.c.bytes))

@@ -88,6 +88,12 @@ def reports(
     return list(conn.execute(query).mappings()), total.scalar_one()
 
 
+def newest(conn: sa.Connection) -> sa.RowMapping | None:
+    """The newest line of all workspaces' reports."""
+    query = sa.select(retention_report).order_by(retention_report.c.id.desc()).limit(1)
+    return conn.execute(query).mappings().first()
+
+
 # --- raw pings --------------------------------------------------------------------------------------
 
 

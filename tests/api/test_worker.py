@@ -147,7 +147,7 @@ def test_endpoints_that_hang_leave_threads_to_the_others(house: House, receiver:
         status(200)(handler)
 
     receiver.answer = answer
-    world.post([{"who": f"phone-{n}", "at": GANGNAM, "min": 0} for n in range(40)])
+    world.post([{"who": f"phone-{n}", "at": north(GANGNAM, n), "min": 0} for n in range(40)])
     channel = WebhookChannel(allow_private=True, max_seconds=1)
     stop = threading.Event()
     thread = threading.Thread(

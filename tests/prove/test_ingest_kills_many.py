@@ -50,7 +50,7 @@ def test_every_failpoint_twenty_times(fresh, tmp_path, proof):
 
 def test_kills_at_moments_of_chance(fresh, tmp_path, proof):
     rng = np.random.default_rng(6)
-    many = {"rounds": 400, "pause_s": 0.012}  # it takes them 5 s and more
+    many = {"rounds": 160, "pause_s": 0.025}  # it takes them 4 s and more
     clean = run(fresh(), tmp_path, rounds=many["rounds"]).seen
     deaths = 0
     for _ in range(RANDOM_RUNS):

@@ -188,8 +188,8 @@ def test_own_changes_are_not_read_again(world):
 
 def test_what_another_process_said_meanwhile_is_merged(world):
     one, two = Process(world), Process(world)
-    one.take([("a", 10, {})])
-    two.take([("a", 10, {})])
+    one.take([("a", 10, {}), ("b", 10, {})])
+    two.take([("a", 10, {}), ("b", 10, {})])
     raw = raw_of([("a", 30, {"user_id": "u"})])
 
     def verb(conn):
@@ -198,11 +198,13 @@ def test_what_another_process_said_meanwhile_is_merged(world):
 
     settled = in_transaction(world.engine, verb)
     one.take([("a", 20, {"ad_id": "x", "user_id": "other"})])
+    one.take([("b", 20, {"user_id": "v"})])
     in_transaction(world.engine, lambda conn: two.book.write(conn, settled))
     two.book.learn(settled)
     assert stored(world)["a"][:2] == ("x", "u")
-    _, _, people = two.take([("a", 40, {})])
-    assert people == [("u", "x")]
+    # its own change is newer than both of the other's, which it has still to hear of
+    _, _, people = two.take([("a", 40, {}), ("b", 40, {})])
+    assert people == [("u", "x"), ("v", None)]
 
 
 def test_two_processes_that_meet_one_device_conflict(world):

@@ -18,7 +18,10 @@ PROOF = "Q1, Q2: ingest killed at its failpoints, clients that retry: no ping lo
 PLANTED = {
     "ack_before_commit": ("ingest.begun:9", "acknowledged pings are not in the log"),
     "two_transactions": ("ingest.logged:2", "visits are not those of the logged pings"),
-    "evidence_without_log": ("ingest.after_commit:3", "visits are not those of the logged pings"),
+    "evidence_without_log": (
+        "ingest.after_commit:3",
+        "not in the log|nobody sent|not those of the logged pings",
+    ),
     "outbox_outside": ("ingest.decided:1", "decisions and messages do not belong together"),
 }
 

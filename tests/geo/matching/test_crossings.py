@@ -334,3 +334,28 @@ def test_a_batch_of_many_devices_is_sorted_and_right():
         policy=POLICY,
     )
     assert np.abs(judged.rim_m).max() < 0.01
+
+
+def test_a_large_circle_in_the_north_is_met_on_its_rim():
+    circle = CircleShape(lon=24.5, lat=69.0, radius_m=9_000.0)
+    for azimuth in (20.0, 70.0, 160.0, 290.0):
+        rim = at(24.5, 69.0, 8_900.0, azimuth)
+        start, end = at(*rim, 1_400, azimuth + 90), at(*rim, 1_400, azimuth - 90)
+        ((_, seconds),) = found(index_of(circle), start, end)
+        share = seconds / 60
+        place = [a + share * (b - a) for a, b in zip(start, end, strict=True)]
+        away_m = distance_m(lon1=24.5, lat1=69.0, lon2=place[0], lat2=place[1])
+        assert away_m == pytest.approx(9_000.0, abs=0.03)  # 1 ms of the way
+
+
+@pytest.mark.parametrize("azimuth_deg", [0.0, 90.0, 180.0, 270.0])
+def test_the_coarse_map_reaches_across_its_lines(azimuth_deg):
+    corner = (127.25, 37.25)
+    circle = CircleShape(lon=corner[0], lat=corner[1], radius_m=50.0)
+    boxes, _ = index_of(circle).columns.boxes()
+    lon, lat = at(*corner, 3_000.0, azimuth_deg)
+    for off in (-1e-6, 1e-6):
+        assert around(boxes)[cells(np.array([lon + off]), np.array([lat + off]))].all()
+    aside = CircleShape(lon=127.2502 + 0.002, lat=37.125, radius_m=50.0)
+    boxes, _ = index_of(aside).columns.boxes()
+    assert around(boxes)[cells(np.array([127.2498]), np.array([37.125]))].all()
