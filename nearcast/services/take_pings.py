@@ -116,7 +116,7 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     admission = admit(
         pings,
         refused=refused,
-        repeated=memory.log.fixes.repeated(replace(pings, device=known.mark)),
+        repeated=memory.log.fixes.repeated(replace(pings, device=_marks(known, refused))),
         is_test=_is_test(batch),
         staleness_ms=batch.snapshot.presence.staleness_s * 1000,
     )
@@ -185,6 +185,13 @@ def _settle(
         if row in raw.said and raw.said[row].location is False:
             refusing[row] = refused[row] is PingReason.LOCATION_CONSENT_MISSING
     return refused, memory.devices.settle(conn, known, taken=taken, refusing=refusing)
+
+
+def _marks(known: Known, refused: Mapping[int, PingReason]) -> Ints:
+    """The devices of pings, also of those just met; nobody for what was refused."""
+    mark = known.mark.copy()
+    mark[list(refused)] = -1
+    return mark
 
 
 def _horizon_ms(batch: Batch) -> int:
