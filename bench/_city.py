@@ -1,8 +1,8 @@
 """The city of the ingest benchmark: fences, people who walk among them, and their pings as bytes.
 
 10,000 fences stand on 100 × 100 km; with other counts the city grows or shrinks, so that a ping meets as
-many fences as before. Six people in ten walk, a minute and some 80 m from ping to ping; of those who
-stand, one in five stands in a fence. Time is compressed: their minutes go by as fast as the server takes
+many fences as before. Three people in four walk, a minute and some 80 m from ping to ping; of those who
+stand, 28 % stand in a fence. Time is compressed: their minutes go by as fast as the server takes
 them, and each ping is of the instant at which it is sent.
 """
 
@@ -19,7 +19,7 @@ CENTRE = (127.0, 37.5)
 SIDE_KM, FENCES = 100.0, 10_000
 KM_LAT = 1 / 111.0
 KM_LON = 1 / (111.3 * np.cos(np.radians(CENTRE[1])))
-WALKING, STANDING_IN_FENCES = 0.6, 0.22
+WALKING, STANDING_IN_FENCES = 0.75, 0.28
 LATE, TWICE = 0.02, 0.01
 #: late pings are older than the staleness bound of 10 min
 LATE_MS = (11 * 60_000, 20 * 60_000)

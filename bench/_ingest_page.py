@@ -13,7 +13,7 @@ def section(report: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Ingest", "")
     yield (
         "Durable pings over real HTTP to one `nearcast serve` on the same machine: fences of a "
-        "made-up city, 20 running campaigns, people of whom six in ten walk, 2 % of pings late, "
+        "made-up city, 20 running campaigns, people of whom three in four walk, 2 % of pings late, "
         "1 % sent twice, dated at the moment at which they are sent (`bench/_city.py`). Time is "
         "compressed: a minute of walking goes by from ping to ping, however fast the server "
         "takes them. The client is a process of its own that shares the cores and checks every "
