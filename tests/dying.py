@@ -1,8 +1,8 @@
 """A process that works and dies at the nth thing it says to the database.
 
-python -m tests.dying URL N                            uploads; N = 0: it lives, and prints how many
-python -m tests.dying URL N seal FOLDER NOW_MS         things it said
-python -m tests.dying URL N forget FOLDER NOW_MS
+python -m tests.dying URL N                       uploads; N = 0: it lives, and prints how many things
+python -m tests.dying URL N seal FOLDER NOW_MS    it said, before that the turns: before and behind
+python -m tests.dying URL N forget FOLDER NOW_MS  each commit and each new name of a file
 
 Statements count twice, before and after they were sent, and each commit once, before it, and each file
 that gets its name: between any two of these nothing reaches the database or the folder that others
@@ -47,10 +47,11 @@ def forget(engine: sa.Engine, folder: str, now_ms: str) -> None:
 JOBS: dict[str, Callable[..., None]] = {"upload": upload, "seal": seal, "forget": forget}
 
 
-def main(url: str, moment: int, job: str = "upload", *args: str) -> int:
-    """Do the job; how many moments there were."""
+def main(url: str, moment: int, job: str = "upload", *args: str) -> list[int]:
+    """Do the job; the moments before and behind each commit and new name, and the last of all."""
     engine = make_engine(url)
     said = itertools.count(1)
+    turns: list[int] = []
     last = 0
 
     def speak(*_: object, **__: object) -> None:
@@ -59,12 +60,22 @@ def main(url: str, moment: int, job: str = "upload", *args: str) -> int:
         if last == moment:
             os._exit(DIED)
 
-    for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    def turn(*_: object) -> None:
+        speak()
+        turns.extend((last, last + 1))
+
+    def heard(event: str, args: tuple[object, ...]) -> None:
+        if event == "os.rename" and str(args[1]).endswith(".parquet"):
+            turn()
+
+    for event in ("before_cursor_execute", "after_cursor_execute"):
         sa.event.listen(engine, event, speak)
-    sys.addaudithook(lambda event, _: speak() if event == "os.rename" else None)
+    sa.event.listen(engine, "commit", turn)
+    sys.addaudithook(heard)
     JOBS[job](engine, *args)
-    return last
+    return [*(n for n in turns if n < last), last]
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
+    told = main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
+    print(*(told if len(sys.argv) > 3 else told[-1:]))
