@@ -23,6 +23,7 @@ from nearcast.services.memory import Memory
 from nearcast.services.raw_pings import RawPings, joined
 from nearcast.services.take_pings import Batch, Receipt, take_pings
 from nearcast.store.engine import in_transaction
+from nearcast.store.held import Held
 from nearcast.store.ping_files import PingFiles
 
 #: a group takes whole requests until it has so many pings: then the commit is cheap against the work
@@ -80,8 +81,7 @@ class Intake:
         self._waiting: deque[_Job] = deque()
         self._mutex = threading.Lock()
         self._led = False
-        self._held: sa.Connection | None = None
-        sa.event.listen(engine, "engine_disposed", lambda _: self.close())
+        self._held = Held(engine)
 
     def take(self, parts: Sequence[AppPings]) -> list[Receipt]:
         """Take a request whole or not at all; it is durable when this returns.
@@ -159,7 +159,11 @@ class Intake:
             lap("take")
             return taken
 
-        taken = in_transaction(self._engine, verb, held=self._connection())
+        try:
+            taken = in_transaction(self._engine, verb, held=self._held.connection())
+        except sa.exc.DBAPIError:
+            self._held.drop()  # it may be the connection that is broken
+            raise
         failpoints.hit("ingest.after_commit")
         lap("commit")
         self._memory.learn()
@@ -173,20 +177,6 @@ class Intake:
         lap("learn")
         for number, job in enumerate(group):
             job.receipts = [receipts[number, part] for part in range(len(job.parts))]
-
-    def _connection(self) -> sa.Connection:
-        """One connection for all groups: its statements stay prepared and its pages in its cache."""
-        if self._held is None or self._held.closed:
-            self._held = self._engine.connect()
-        return self._held
-
-    def close(self) -> None:
-        """Let the connection go; the next group opens another."""
-        with self._mutex:
-            if self._held is not None and not self._held.closed:
-                self._held.detach()  # its pool may be gone already
-                self._held.close()
-            self._held = None
 
 
 def _near(part: AppPings) -> Near | None:

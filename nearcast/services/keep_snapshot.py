@@ -20,6 +20,7 @@ from geo.matching.presence import PresencePolicy
 from nearcast.services import run_campaigns
 from nearcast.store import campaigns, fences, workspaces
 from nearcast.store.engine import in_transaction, reading
+from nearcast.store.held import Held
 
 Policy = TypeVar("Policy", PresencePolicy, CertaintyPolicy)
 
@@ -36,6 +37,8 @@ class Snapshots:
         self._kernels = threading.Event()
         self._held: dict[int, Snapshot] = {}
         self._building = threading.Lock()
+        self._looking = threading.Lock()
+        self._look = Held(engine, autocommit=True)
 
     def compile_aside(self, told: Callable[[str], None]) -> threading.Thread:
         """Get the kernels of the cell index ready in a thread, then answer by it.
@@ -89,9 +92,14 @@ class Snapshots:
             self._building.release()
 
     def _is_fresh(self, held: Snapshot, now_ms: int) -> bool:
-        with self._engine.connect().execution_options(nearcast_reading=True) as conn:
-            version = workspaces.version(conn, held.workspace_id)
-            return version == held.version and not campaigns.due(conn, now_ms)
+        """Asked at each request, so by one small query on a connection of its own."""
+        with self._looking:
+            try:
+                version, due = workspaces.pulse(self._look.connection(), held.workspace_id, now_ms)
+            except sa.exc.DBAPIError:  # the database was away: by a new connection, or not at all
+                self._look.drop()
+                version, due = workspaces.pulse(self._look.connection(), held.workspace_id, now_ms)
+        return version == held.version and not due
 
 
 def load(

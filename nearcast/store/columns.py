@@ -16,6 +16,8 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from nearcast.store.engine import json_text
+
 Column = NDArray[Any] | Sequence[Any]
 Columns = Mapping[str, Column]
 
@@ -63,37 +65,53 @@ def delete_columns(conn: sa.Connection, table: sa.Table, columns: Columns) -> No
     _write(conn, table, columns, _delete)
 
 
-def select_rows(
-    conn: sa.Connection, statement: str, *listed: Sequence[int] | NDArray[np.int64]
-) -> list[tuple[Any, ...]]:
-    """The rows of a query with bound lists of integers, as the driver gives them.
+Listed = Sequence[int] | Sequence[str] | NDArray[np.int64]
+
+
+def rows_of(conn: sa.Connection, statement: str, *values: int | str | bytes) -> list[tuple[Any, ...]]:
+    """The rows of a small query that is asked for each group of pings, as the driver gives them.
+
+    Args:
+        statement: with a `?` for each value.
+    """
+    if conn.dialect.name == "postgresql":
+        statement = statement.replace("?", "%s")
+    with _driver(conn, statement) as driver:
+        return list(driver.execute(statement, values).fetchall())
+
+
+def select_rows(conn: sa.Connection, statement: str, *listed: Listed) -> list[tuple[Any, ...]]:
+    """The rows of a query with bound lists of integers or texts, as the driver gives them.
 
     Args:
         statement: names the lists by `:listed`, a table with the columns `k0`, `k1` …
-        listed: its columns, all of one length.
+        listed: its columns, all of one length; one that begins with a text holds texts.
     """
     if conn.dialect.name == "postgresql":
-        names = [f"k{n}" for n in range(len(listed))]
-        arrays = ", ".join("%b::int8[]" for _ in names)
-        text = statement.replace(":listed", f"unnest({arrays}) listed({', '.join(names)})")
+        kinds = ["text" if len(c) and isinstance(c[0], str) else "int8" for c in listed]
+        names = ", ".join(f"k{n}" for n in range(len(listed)))
+        arrays = ", ".join(f"%b::{kind}[]" for kind in kinds)
+        text = statement.replace(":listed", f"unnest({arrays}) listed({names})")
+        values = [
+            _array(np.asarray(c) if kind == "int8" else c, kind)
+            for c, kind in zip(listed, kinds, strict=True)
+        ]
         with _driver(conn, text) as driver, driver.cursor(binary=True) as cursor:
-            return list(cursor.execute(text, [_array(np.asarray(c), "int8") for c in listed]).fetchall())
-    text, bound = _json_listed(statement, listed)
+            return list(cursor.execute(text, values).fetchall())
+    text, bound = _json_listed(statement, [_plain(column) for column in listed])
     with _driver(conn, text) as driver:
         return list(driver.execute(text, (bound,)).fetchall())
 
 
-def _json_listed(statement: str, listed: Sequence[Sequence[int] | NDArray[np.int64]]) -> tuple[str, str]:
+def _json_listed(statement: str, listed: Sequence[Sequence[Any]]) -> tuple[str, str]:
     """SQLite's statement and the one text bound to it."""
     if len(listed) == 1:
-        table = "(select value k0 from json_each(?))"
-        bound = ",".join(map(str, np.asarray(listed[0]).tolist()))
+        table, bound = "(select value k0 from json_each(?))", json_text(listed[0])
     else:
         names = ", ".join(f"value ->> {n} k{n}" for n in range(len(listed)))
         table = f"(select {names} from json_each(?))"
-        rows = zip(*(np.asarray(column).tolist() for column in listed), strict=True)
-        bound = ",".join(f"[{','.join(map(str, row))}]" for row in rows)
-    return statement.replace(":listed", table), f"[{bound}]"
+        bound = json_text(list(zip(*listed, strict=True)))
+    return statement.replace(":listed", table), bound
 
 
 def _write(
@@ -214,7 +232,6 @@ def _elements(values: Sequence[Any], kind: str) -> Iterator[bytes]:
 @contextmanager
 def _driver(conn: sa.Connection, statement: str) -> Iterator[Any]:
     """The driver's own connection; its errors come as SQLAlchemy's, which `in_transaction` knows."""
-    conn.get_transaction()  # the transaction has begun: the engine's events said so to the driver
     driver: Any = conn.connection.driver_connection
     foreign = conn.dialect.loaded_dbapi.Error
     try:

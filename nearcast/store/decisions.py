@@ -11,7 +11,7 @@ from campaigns.campaign.campaign import Channel
 from campaigns.deciding.gates import SENDS, Candidate, Decision, Slot
 from nearcast.store.bulk import take_serials
 from nearcast.store.columns import insert_columns, select_rows
-from nearcast.store.engine import Conflict, among
+from nearcast.store.engine import Conflict
 from nearcast.store.tables import decision, delivery, send_slot
 
 EXPIRES_AFTER_MS = 30 * 60_000  # product M9: a location trigger's message lives 30 min
@@ -54,14 +54,17 @@ def any_of(conn: sa.Connection, campaign_id: int) -> bool:
 
 def slots_taken(conn: sa.Connection, slots: Iterable[Slot]) -> set[Slot]:
     """Which of these frequency slots are used up."""
-    wanted = set(slots)
+    wanted = sorted(set(slots))
     if not wanted:
         return set()
-    people = sorted({person for _, person, _ in wanted})
-    query = sa.select(send_slot.c.campaign_id, send_slot.c.person, send_slot.c.window).where(
-        among(conn, send_slot.c.person, people)
-    )
-    return {(row[0], row[1], row[2]) for row in conn.execute(query)} & wanted
+    campaigns, people, windows = zip(*wanted, strict=True)
+    return {(row[0], row[1], row[2]) for row in select_rows(conn, _SLOTS, campaigns, people, windows)}
+
+
+_SLOTS = """
+select campaign_id, person, "window" from :listed cross join send_slot
+where campaign_id = k0 and person = k1 and "window" = k2
+"""
 
 
 def save(

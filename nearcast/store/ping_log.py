@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from geo.matching.pings import Admission, Bools, Ints, Outcome, Pings
 from nearcast.store import ping_seals
+from nearcast.store.columns import rows_of, select_rows
 from nearcast.store.ping_files import PingFiles, SealedFixes
 from nearcast.store.ping_fixes import FIX, NO_REASON, Flag
 from nearcast.store.ping_fixes import REASONS as REASONS
@@ -81,18 +82,24 @@ def append(
     fixes["reason"] = _reasons(admission, len(pings))[rows]
     own = np.where(pings.mocked, _MOCKED, _ZERO) | np.where(admission.held, _HELD, _ZERO)
     fixes["flags"] = (own if flags is None else own | flags)[rows]
-    written = conn.execute(
-        sa.insert(ping_log).values(
-            app_id=app_id,
-            pings=len(rows),
-            held=int(np.count_nonzero(fixes["outcome"] == Outcome.QUARANTINED)),
-            first_ms=int(fixes["at_ms"].min()),
-            last_ms=int(fixes["at_ms"].max()),
-            seen_ms=int(fixes["now_ms"].max()),
-            body=fixes.tobytes(),
-        )
+    ((seq,),) = rows_of(
+        conn,
+        _APPEND,
+        app_id,
+        len(rows),
+        int(np.count_nonzero(fixes["outcome"] == Outcome.QUARANTINED)),
+        int(fixes["at_ms"].min()),
+        int(fixes["at_ms"].max()),
+        int(fixes["now_ms"].max()),
+        fixes.tobytes(),
     )
-    return Logged(int(written.inserted_primary_key[0]), fixes)  # type: ignore[index]
+    return Logged(int(seq), fixes)
+
+
+_APPEND = """
+insert into ping_log (app_id, pings, held, first_ms, last_ms, seen_ms, body)
+values (?, ?, ?, ?, ?, ?, ?) returning seq
+"""
 
 
 def read(
@@ -174,18 +181,12 @@ def since(
     Returns:
         The pings, and the rows they stand in.
     """
-    rows = conn.execute(
-        sa.select(ping_log.c.seq, ping_log.c.body)
-        .where(
-            ping_log.c.seq > seq,
-            ping_log.c.seq.not_in(known),
-            ping_log.c.last_ms >= not_before_ms,
-        )
-        .order_by(ping_log.c.seq)
-    ).all()
-    parts = [unpacked((row.seq, row.body) for row in rows)]
-    seqs = [row.seq for row in rows]
-    if files is not None:
+    seqs = [row[0] for row in rows_of(conn, _AFTER, seq, not_before_ms) if row[0] not in known]
+    parts = [
+        unpacked((n, bytes(body)) for n, body in (select_rows(conn, _BODIES, seqs) if seqs else ()))
+    ]
+    ((sealed_seq,),) = rows_of(conn, _SEALED)
+    if files is not None and (sealed_seq or 0) > max(known, default=seq):  # before they were read here
         for file in ping_seals.after(conn, seq=seq, not_before_ms=not_before_ms):
             sealed = files.read(file.names, first_ms=not_before_ms, last_ms=file.last_ms, after_seq=seq)
             parts.append(_without(sealed, [*seqs, *known]))
@@ -193,6 +194,11 @@ def since(
     last_seq = int(found.seq.max(initial=0))
     logged = LoggedPings(fixes=found.fixes, seq=found.seq, last_seq=last_seq)
     return logged, np.unique(found.seq).tolist()
+
+
+_AFTER = "select seq from ping_log where seq > ? and last_ms >= ? order by seq"
+_SEALED = "select max(last_seq) from ping_file"
+_BODIES = "select seq, body from ping_log where seq in (select k0 from :listed) order by seq"
 
 
 def newest_ms(conn: sa.Connection) -> int:

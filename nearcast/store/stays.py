@@ -31,6 +31,7 @@ from nearcast.store.columns import (
     Column,
     delete_columns,
     insert_columns,
+    rows_of,
     select_rows,
     update_columns,
     upsert_columns,
@@ -58,6 +59,7 @@ _VISITS = _AROUND.format(
 _CHUNKS = _AROUND.format(
     what="first_ms, evidence", table="evidence_chunk", first="first_ms", last="last_ms"
 )
+_META = "select value from meta where key = ?"
 _LOCK_DEVICES = "select id from device where id in (select k0 from :listed) order by id for update"
 _OPENED = "select 1 from :listed cross join presence where device_id = k0 and fence_id = k1 limit 1"
 _Rows = Stays | Visits | VisitKeys | Chunks | ChunkKeys
@@ -174,8 +176,8 @@ def swept_ms(conn: sa.Connection, workspace_id: int) -> int:
 
     PostgreSQL: to be read after the stays, so that a sweep that removed one of them is seen.
     """
-    found = conn.execute(sa.select(meta.c.value).where(meta.c.key == swept_key(workspace_id))).scalar()
-    return int(found or 0)
+    found = rows_of(conn, _META, swept_key(workspace_id))
+    return int(found[0][0]) if found else 0
 
 
 def swept_key(workspace_id: int) -> str:
@@ -185,7 +187,8 @@ def swept_key(workspace_id: int) -> str:
 
 def writer(conn: sa.Connection) -> str | None:
     """Who wrote stays last."""
-    return conn.execute(sa.select(meta.c.value).where(meta.c.key == WRITER)).scalar()
+    found = rows_of(conn, _META, WRITER)
+    return str(found[0][0]) if found else None
 
 
 def wrote(conn: sa.Connection, name: str | None = None) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from campaigns.campaign.life import State
 from campaigns.messages.events import Subscription, WebhookEvent
+from nearcast.store.columns import rows_of
 from nearcast.store.engine import insert_new
 from nearcast.store.tables import api_key, app, audit, meta, test_device, webhook, workspace
 
@@ -45,6 +47,23 @@ def version(conn: sa.Connection, workspace_id: int) -> int:
     """The counter of edits that snapshots must show."""
     query = sa.select(workspace.c.version).where(workspace.c.id == workspace_id)
     return conn.execute(query).scalar_one()
+
+
+def pulse(conn: sa.Connection, workspace_id: int, now_ms: int) -> tuple[int, bool]:
+    """A workspace's counter of edits, and whether the clock moves any campaign now."""
+    ((version, due),) = rows_of(conn, _PULSE, now_ms, now_ms, workspace_id)
+    return int(version), bool(due)
+
+
+_PULSE = f"""
+select version, exists(
+    select 1 from campaign
+    where (state = '{State.STANDBY.value}' and period_start_ms <= ?)
+    or (state in ('{State.STANDBY.value}', '{State.RUNNING.value}', '{State.PAUSED.value}')
+        and period_end_ms <= ?)
+)
+from workspace where id = ?
+"""
 
 
 def settings(conn: sa.Connection, workspace_id: int) -> dict[str, Any]:
