@@ -86,12 +86,26 @@ def _write_on(clock: StageClock, path: Path) -> None:
         aside.replace(path)
 
 
+class _WritingClock(StageClock):
+    """Writes its totals from the first lap on: a process that only starts others writes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._is_writing = False
+
+    def started(self) -> Lap:
+        if not self._is_writing:
+            with self._lock:
+                begins, self._is_writing = not self._is_writing, True
+            if begins:
+                work = {"target": _write_on, "args": [self, self._path], "name": "stages"}
+                threading.Thread(**work, daemon=True).start()  # type: ignore[arg-type]
+        return super().started()
+
+
 def _switched_on(said: str | None) -> StageClock | None:
-    if not said:
-        return None
-    clock = StageClock()
-    threading.Thread(target=_write_on, args=[clock, Path(said)], daemon=True, name="stages").start()
-    return clock
+    return _WritingClock(Path(said)) if said else None
 
 
 _clock = _switched_on(os.environ.get(VARIABLE))
