@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import run_campaigns, send_messages
 from nearcast.services.answer_once import forget_answers
 from nearcast.services.send_messages import Lease
+from nearcast.services.watch_stays import Watch
 from nearcast.services.work_uploads import any_due
 from nearcast.store import campaigns, notices, ping_log, uploads
 from nearcast.store.engine import Conflict, in_transaction, reading
@@ -65,6 +67,7 @@ def run(
         with (
             Chores(house=house, log=json_log()) as chores,
             ThreadPoolExecutor(THREADS, thread_name_prefix="send") as pool,
+            watching(house, once=once),
         ):
             if once:
                 chores.do()
@@ -72,6 +75,32 @@ def run(
     finally:
         if channel is None:
             way_out.close()
+
+
+@contextmanager
+def watching(house: House, *, once: bool = False) -> Iterator[None]:
+    """Let the timers of stays run aside meanwhile: what they do never holds up a message.
+
+    Args:
+        once: a single look, done before anything else.
+    """
+    watch, over = Watch(house.engine, house.snapshots, house.clock), threading.Event()
+    if once:
+        watch.look()
+        yield
+        return
+    log = json_log()
+    thread = threading.Thread(
+        target=watch.keep_looking,
+        args=(over, lambda fault: log.error("database_unavailable", error=fault)),
+        name="stays",
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@
 python -m tests.dying URL N                       uploads; N = 0: it lives, and prints how many things
 python -m tests.dying URL N seal FOLDER NOW_MS    it said, before that the turns: before and behind
 python -m tests.dying URL N forget FOLDER NOW_MS  each commit and each new name of a file
+python -m tests.dying URL N watch NOW_MS
 
 Statements count twice, before and after they were sent, and each commit once, before it, and each file
 that gets its name: between any two of these nothing reaches the database or the folder that others
@@ -18,9 +19,11 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from nearcast.services.clocks import WallClock
+from nearcast.services.clocks import ReplayClock, WallClock
 from nearcast.services.forget_old import forget_old
+from nearcast.services.keep_snapshot import Snapshots
 from nearcast.services.seal_pings import seal_pings
+from nearcast.services.watch_stays import Watch
 from nearcast.services.work_uploads import work_off
 from nearcast.store.engine import make_engine
 from nearcast.store.ping_files import PingFiles
@@ -44,7 +47,24 @@ def forget(engine: sa.Engine, folder: str, now_ms: str) -> None:
         forget_old(engine, PingFiles(folder), now_ms=int(now_ms))
 
 
-JOBS: dict[str, Callable[..., None]] = {"upload": upload, "seal": seal, "forget": forget}
+def watch(engine: sa.Engine, now_ms: str) -> None:
+    """Let the timers of stays look once."""
+    Watch(engine, Snapshots(engine), ReplayClock(int(now_ms))).look()
+
+
+JOBS: dict[str, Callable[..., None]] = {
+    "upload": upload,
+    "seal": seal,
+    "forget": forget,
+    "watch": watch,
+}
+
+
+def chosen(told: str, most: int) -> list[int]:
+    """At most so many of the moments that a run told of: the turns first, then some between them."""
+    *turns, moments = map(int, told.split())
+    some = (1 + n * (moments - 1) // max(1, most - 1) for n in range(most))
+    return sorted([*dict.fromkeys([*turns, *some])][:most])
 
 
 def main(url: str, moment: int, job: str = "upload", *args: str) -> list[int]:

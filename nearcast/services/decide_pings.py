@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from campaigns.deciding.gates import SENDS, Decision, candidates, decide, slot_of
+from campaigns.deciding.gates import SENDS, Candidate, Decision, candidates, decide, slot_of
 from campaigns.deciding.snapshot import Snapshot
 from campaigns.people.identity import person_of
 from geo.matching.pings import Admission, Outcome, Pings
@@ -39,6 +39,16 @@ def decided(
     }
     now_ms = {t.ping: int(pings.now_ms[t.ping]) for t in heard}
     asked = list(candidates(snapshot, heard, people, now_ms, app_id=app_id))
+    return decided_about(conn, snapshot, asked, app_id=app_id)
+
+
+def decided_about(
+    conn: sa.Connection, snapshot: Snapshot, asked: Sequence[Candidate], *, app_id: int
+) -> list[Decision]:
+    """Pass candidates of one app through the gates and write what was decided; once each, for ever.
+
+    The presence rows of their devices must be held (quality Q8).
+    """
     if not asked:
         return []
     oldest_ms = min(candidate.transition.at_ms for candidate in asked)
@@ -51,7 +61,7 @@ def decided(
         conn,
         made,
         app_id=app_id,
-        fence_versions={t.fence: versions[t.fence].version for t in heard},
+        fence_versions={row: versions[row].version for row in {c.transition.fence for c in asked}},
         snapshot_version=snapshot.version,
     )
     return made

@@ -261,6 +261,10 @@ def _tell_webhooks(
     if not batch.snapshot.webhooks or batch.backfill:
         return
     index = batch.snapshot.index
+
+    def newest(fence_id: int) -> int:
+        return index.rows_of(fence_id)[-1]
+
     rows = [t.ping for t in told]
     people = {
         t.device: Who(key=str(batch.raw.keys[row]), user_id=user_id)
@@ -274,8 +278,8 @@ def _tell_webhooks(
         fences=index.versions,
         policy=batch.snapshot.presence,
         transitions=told,
-        visits_closed=told_visits(index, changes.closed),
-        visits_amended=told_visits(index, changes.amended, gone=changes.visits_gone),
+        visits_closed=told_visits(changes.closed, fence_of=newest),
+        visits_amended=told_visits(changes.amended, fence_of=newest, gone=changes.visits_gone),
         people=people,
     )
 

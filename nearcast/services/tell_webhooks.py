@@ -14,7 +14,7 @@ sends it (`send_messages`). An endpoint can rely on this:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ import sqlalchemy as sa
 from campaigns.measuring.visit_classes import class_of
 from campaigns.messages.events import EVENT_OF, Subscription, WebhookEvent, wanting
 from geo.fences.fence import FenceVersion
-from geo.matching.index import FenceIndex
 from geo.matching.presence import Kind, PresencePolicy, Transition
 from geo.matching.stay_columns import VisitKeys, Visits
 from geo.matching.visits import Visit
@@ -101,11 +100,14 @@ def tell(
     return notices.add(conn, rows, app_id=app_id, now_ms=now_ms)
 
 
-def told_visits(index: FenceIndex, visits: Visits, *, gone: VisitKeys | None = None) -> list[ToldVisit]:
-    """Visits of changes as they are told, by the newest version of their fences.
+def told_visits(
+    visits: Visits, *, fence_of: Callable[[int], int], gone: VisitKeys | None = None
+) -> list[ToldVisit]:
+    """Visits of changes as they are told.
 
     Args:
-        gone: visits that are no more: those that an amended one stands for.
+        fence_of: fence id → the `fence` of its version, see `tell`.
+        gone: visits that are no more: an amended one stands for those that lie in it.
     """
     replaced: dict[tuple[int, int], list[int]] = {}
     for device, fence_id, arrived_ms in gone.rows() if gone is not None else ():
@@ -114,9 +116,13 @@ def told_visits(index: FenceIndex, visits: Visits, *, gone: VisitKeys | None = N
         ToldVisit(
             device=device,
             fence_id=fence_id,
-            fence=index.rows_of(fence_id)[-1],
+            fence=fence_of(fence_id),
             visit=Visit(arrived_ms=arrived_ms, left_ms=left_ms, fixes=fixes, p_sum=p_sum),
-            replaces_ms=tuple(replaced.get((device, fence_id), ())),
+            replaces_ms=tuple(
+                at_ms
+                for at_ms in sorted(replaced.get((device, fence_id), ()))
+                if arrived_ms <= at_ms <= left_ms
+            ),
         )
         for device, fence_id, arrived_ms, left_ms, fixes, p_sum, _ in visits.rows()
     ]
@@ -167,7 +173,14 @@ def _closed(told: ToldVisit, version: FenceVersion, policy: PresencePolicy) -> _
         kind=WebhookEvent.VISIT_CLOSED,
         device=told.device,
         fence_id=told.fence_id,
-        key=_key(WebhookEvent.VISIT_CLOSED, told.device, told.fence_id, told.visit.arrived_ms),
+        # an amended one that was joined to a later stay closes again, with another end
+        key=_key(
+            WebhookEvent.VISIT_CLOSED,
+            told.device,
+            told.fence_id,
+            told.visit.arrived_ms,
+            told.visit.left_ms,
+        ),
         at_ms=at_ms,
         data={"fence": _fence(version), "visit": _visit(told.visit, policy)},
         order=(at_ms, 1),

@@ -122,6 +122,18 @@ def listening(conn: sa.Connection, workspace_id: int) -> list[Campaign]:
     return [campaign_of(row) for row in conn.execute(query).mappings()]
 
 
+def presuming(conn: sa.Connection) -> list[int]:
+    """The workspaces of which some campaign, running or in test, presumes dwells."""
+    query = (
+        _with_body()
+        .add_columns(app.c.workspace_id)
+        .join(app, app.c.id == campaign.c.app_id)
+        .where(campaign.c.state.in_([state.value for state in LISTENING]))
+    )
+    rows = conn.execute(query).mappings()
+    return sorted({row["workspace_id"] for row in rows if row["body"]["trigger"].get("presumed")})
+
+
 def due(conn: sa.Connection, now_ms: int) -> list[sa.RowMapping]:
     """The campaigns that the clock moves now: standby that begins, any that ends."""
     begins = (campaign.c.state == State.STANDBY.value) & (campaign.c.period_start_ms <= now_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -204,6 +204,13 @@ def by_external(
         & among(conn, fence.c.external_id, list(external_ids))
     )
     return {str(found.fence.external_id): found for found in _stored(conn, wanted)}
+
+
+def newest(conn: sa.Connection, fence_ids: Collection[int]) -> dict[int, FenceVersion]:
+    """Serial → the newest version of a fence, of deleted ones too."""
+    query = sa.select(fence_version).select_from(_CURRENT)
+    rows = conn.execute(query.where(among(conn, fence.c.id, sorted(fence_ids)))).mappings().all()
+    return {found.fence_id: found for found in _decode_versions(rows)}
 
 
 def at_versions(conn: sa.Connection, wanted: Sequence[tuple[int, int]]) -> dict[int, Fence]:

@@ -72,6 +72,12 @@ def settings(conn: sa.Connection, workspace_id: int) -> dict[str, Any]:
     return dict(conn.execute(query).scalar_one())
 
 
+def all_settings(conn: sa.Connection) -> dict[int, dict[str, Any]]:
+    """Workspace → what differs from the policies' defaults."""
+    query = sa.select(workspace.c.id, workspace.c.settings).order_by(workspace.c.id)
+    return {row.id: dict(row.settings) for row in conn.execute(query)}
+
+
 def set_settings(conn: sa.Connection, workspace_id: int, values: dict[str, Any]) -> None:
     """Replace the settings; the caller bumps the version."""
     conn.execute(sa.update(workspace).where(workspace.c.id == workspace_id).values(settings=values))
@@ -194,19 +200,28 @@ def change_webhook(conn: sa.Connection, webhook_id: int, **values: Any) -> None:
 
 def subscriptions(conn: sa.Connection, workspace_id: int) -> tuple[Subscription, ...]:
     """The living endpoints of a workspace that want to be told of events."""
+    return all_subscriptions(conn, workspace_id).get(workspace_id, ())
+
+
+def all_subscriptions(
+    conn: sa.Connection, workspace_id: int | None = None
+) -> dict[int, tuple[Subscription, ...]]:
+    """Workspace → its living endpoints that want to be told of events; only those that have some."""
     query = (
-        sa.select(webhook.c.id, webhook.c.app_id, webhook.c.events)
+        sa.select(app.c.workspace_id, webhook.c.id, webhook.c.app_id, webhook.c.events)
         .join(app, app.c.id == webhook.c.app_id)
-        .where(app.c.workspace_id == workspace_id, webhook.c.deleted_ms.is_(None))
+        .where(webhook.c.deleted_ms.is_(None))
         .order_by(webhook.c.id)
     )
-    return tuple(
-        Subscription(
-            webhook_id=row.id, app_id=row.app_id, events=frozenset(map(WebhookEvent, row.events))
-        )
-        for row in conn.execute(query)
-        if row.events
-    )
+    if workspace_id is not None:
+        query = query.where(app.c.workspace_id == workspace_id)
+    found: dict[int, tuple[Subscription, ...]] = {}
+    for row in conn.execute(query):
+        if row.events:
+            events = frozenset(map(WebhookEvent, row.events))
+            one = Subscription(webhook_id=row.id, app_id=row.app_id, events=events)
+            found[row.workspace_id] = (*found.get(row.workspace_id, ()), one)
+    return found
 
 
 def delete_webhook(conn: sa.Connection, webhook_id: int, now_ms: int) -> None:

@@ -106,13 +106,6 @@ def killed(there: Installation, moment: int, job: str, now_ms: int) -> str:
     return run.stdout
 
 
-def chosen(told: str, most: int) -> list[int]:
-    """At most so many moments: the turns first, then some between them."""
-    *turns, moments = map(int, told.split())
-    some = (1 + n * (moments - 1) // max(1, most - 1) for n in range(most))
-    return sorted([*dict.fromkeys([*turns, *some])][:most])
-
-
 Copied = Callable[[], Any]
 
 
@@ -123,7 +116,7 @@ def check_seal_kills(copied: Copied, app_id: int, most: int) -> int:
         told = killed(there, 0, "seal", TOMORROW_MS)
         due = there.due()
         assert due
-    tried = chosen(told, most)
+    tried = dying.chosen(told, most)
     for moment in tried:
         with copied() as there:
             killed(there, moment, "seal", TOMORROW_MS)
@@ -156,7 +149,7 @@ def check_forget_kills(copied: Copied, app_id: int, most: int) -> int:
         pings = registered(there)
         told = killed(there, 0, "forget", NEXT_WEEK_MS)
         assert (reported(there), there.theirs().total()) == (pings, 0)
-    tried = chosen(told, most)
+    tried = dying.chosen(told, most)
     for moment in tried:
         with copied() as there:
             seal_pings(there.engine, there.files, now_ms=TOMORROW_MS)
