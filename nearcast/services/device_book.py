@@ -140,8 +140,14 @@ class Settled:
         found = []
         for row in rows:
             slot, at_ms = int(self.known.slot[row]), int(raw.at_ms[row])
-            stored = shelf.believed(slot) if slot >= 0 else _UNKNOWN
-            before = [one for one in heard.get(raw.keys[row], ()) if one.at_ms <= at_ms]
+            stored = shelf.words[slot] if slot >= 0 else _UNKNOWN
+            spoken = heard.get(raw.keys[row])
+            if spoken is None:
+                found.append((stored.user_id, stored.ad_id))
+                continue
+            if slot >= 0:
+                stored = shelf.believed(slot)
+            before = [one for one in spoken if one.at_ms <= at_ms]
             now = merged(stored if stored.said_ms <= at_ms else _UNKNOWN, before)
             found.append((now.user_id or stored.user_id, now.ad_id or stored.ad_id))
         return found

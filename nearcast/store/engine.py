@@ -92,6 +92,7 @@ def _sqlite_engine(url: str) -> sa.Engine:
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "cache_size=-65536",
             "temp_store=memory",
+            "wal_autocheckpoint=8000",  # 32 MB: a group of pings writes some four
         ):
             dbapi_connection.execute(f"pragma {pragma}")
 

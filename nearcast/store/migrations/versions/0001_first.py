@@ -500,8 +500,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["campaign_id"], ["campaign.id"], name=op.f("fk_decision_campaign_id")
         ),
-        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_decision_device_id")),
-        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_decision_fence_id")),
         sa.PrimaryKeyConstraint(
             "campaign_id", "device_id", "fence_id", "kind", "trigger_ms", name=op.f("pk_decision")
         ),
@@ -539,8 +537,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["campaign_id"], ["campaign.id"], name=op.f("fk_delivery_campaign_id")
         ),
-        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_delivery_device_id")),
-        sa.ForeignKeyConstraint(["fence_id"], ["fence.id"], name=op.f("fk_delivery_fence_id")),
         sa.ForeignKeyConstraint(
             ["webhook_id"], ["webhook.id"], name=op.f("fk_delivery_webhook_id")
         ),
