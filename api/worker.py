@@ -122,8 +122,9 @@ class _Round:
         while True:
             try:
                 leased = 0 if stop.is_set() else self._take_more()
-                self._take_stock(wait_s=0.0 if leased else IDLE_S)
-                if (stop.is_set() or (once and not leased)) and not self.flying:
+                back = self._take_stock(wait_s=0.0 if leased else IDLE_S)
+                # what has come back has made room for others that are due
+                if (stop.is_set() or (once and not leased and not back)) and not self.flying:
                     return self.sent
                 if not leased and not self.flying:
                     stop.wait(IDLE_S)
@@ -199,13 +200,13 @@ class _Round:
             public_url=self.house.settings.public_url,
         )
 
-    def _take_stock(self, *, wait_s: float) -> None:
-        """Record whatever has come back, in one transaction."""
+    def _take_stock(self, *, wait_s: float) -> int:
+        """Record whatever has come back, in one transaction; returns how many did."""
         if not self.flying:
-            return
+            return 0
         back, _ = wait(self.flying, timeout=wait_s, return_when=FIRST_COMPLETED)
         if not back:
-            return
+            return 0
         done = [(self.flying[future], future.result()) for future in back]
         in_transaction(self.house.engine, lambda conn: send_messages.record(conn, done))
         for future in back:
@@ -219,6 +220,7 @@ class _Round:
         for _, attempt in done:
             states[attempt.state.value] = states.get(attempt.state.value, 0) + 1
         self.log.info("batch", attempts=len(done), handed_over=handed_over, **states)
+        return len(back)
 
 
 def json_log() -> Any:

@@ -32,7 +32,7 @@ def _endpoint(client: FlaskClient, url: str = "http://127.0.0.1/", **more: Any) 
 
 
 def _tell(client: FlaskClient, house: House, webhook_id: str, key: str) -> None:
-    """A notice about a device that is known, as `tell_webhooks` writes it."""
+    """A notice that `tell_webhooks` might write; what the ping itself tells nobody here listens to."""
     client.post("/v1/pings", json={"device_id": "d", **GANGNAM})
     fence_id = client.put("/v1/fences/one", json={"name": "a", "radius_m": 100, **GANGNAM}).json["id"]
     told = notices.Notice(
@@ -78,7 +78,7 @@ def test_an_endpoint_is_changed_in_parts(either_client: FlaskClient) -> None:
 def test_attempts_are_listed_newest_first_in_pages(
     client: FlaskClient, house: House, receiver: Receiver
 ) -> None:
-    made = _endpoint(client, receiver.url, events=["fence.entered"])
+    made = _endpoint(client, receiver.url, events=["visit.amended"])
     address = f"/v1/webhooks/{made['id']}"
     assert client.get(f"{address}/attempts").json == {"items": [], "next_cursor": None}
     for n, code in enumerate((200, 410, 503)):
@@ -101,7 +101,7 @@ def test_attempts_are_listed_newest_first_in_pages(
 def test_an_endpoint_is_told_again_under_the_same_ids(
     client: FlaskClient, house: House, receiver: Receiver
 ) -> None:
-    made = _endpoint(client, receiver.url, events=["fence.entered"])
+    made = _endpoint(client, receiver.url, events=["visit.amended"])
     _tell(client, house, made["id"], "evt_1")
     assert worker.run(house, stop=threading.Event(), once=True) == 1
     address = f"/v1/webhooks/{made['id']}:replay"

@@ -23,6 +23,7 @@ from api import worker
 from api.settings import Settings
 from api.wiring import House, build
 from campaigns.messages.events import WebhookEvent
+from nearcast.channels.base import Letter
 from nearcast.channels.webhook import WebhookChannel
 from nearcast.services import manage_workspace
 from nearcast.store import notices, uploads
@@ -170,6 +171,51 @@ def test_endpoints_that_hang_leave_threads_to_the_others(house: House, receiver:
         thread.join(20)
         channel.close()
     assert not thread.is_alive()
+
+
+def test_an_endpoint_that_did_not_answer_gets_one_letter_at_a_time_until_it_does(
+    house: House, receiver: Receiver
+) -> None:
+    people = worker.MAX_PER_ENDPOINT + 2
+    _told(house, receiver.url, people)
+    hangs, flying, seen = threading.Event(), 0, []
+    real, guard = WebhookChannel(allow_private=True, max_seconds=0.5), threading.Lock()
+
+    class Watched:
+        """The real way out, and how many letters were on it when each one started."""
+
+        def send(self, letter: Letter) -> int:
+            nonlocal flying
+            with guard:
+                flying += 1
+                seen.append(flying)
+            try:
+                return real.send(letter)
+            finally:
+                with guard:
+                    flying -= 1
+
+        def close(self) -> None:
+            real.close()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if len(seen) <= people:
+            hangs.wait(20)
+        else:
+            time.sleep(0.05)
+        status(200)(handler)
+
+    receiver.answer = answer
+    channel = Watched()
+    worker.run(house, stop=threading.Event(), once=True, channel=channel)
+    assert max(seen[: worker.MAX_PER_ENDPOINT]) > 1
+    assert seen[worker.MAX_PER_ENDPOINT :] == [1, 1]
+    house.clock.saw(START_MS + MIN)  # now it answers: the first time to a single letter, then as ever
+    before = len(seen)
+    assert worker.run(house, stop=threading.Event(), once=True, channel=channel) == people
+    hangs.set()
+    channel.close()
+    assert max(seen[before:]) > 1
 
 
 def test_never_more_than_its_share_flies_to_one_endpoint(house: House, receiver: Receiver) -> None:
