@@ -14,6 +14,8 @@ from api.commands.opening import make_folder, opened
 from api.commands.printing import json_option, print_json
 
 CLOCKS = ("wall", "replay")
+#: most of them wait for the commit that they share
+BLOCKING_THREADS = 64
 #: addresses to listen at that nobody can be sent to
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
@@ -55,7 +57,7 @@ def migrate(as_json: bool) -> None:
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Requests answered at once.  [default: 8, but at most 2 a core and 1]",
+    help="Requests answered at once.  [default: 64]",
 )
 def serve(host: str, port: int, clock: str | None, threads: int | None) -> None:
     """Serve the API and the console."""
@@ -93,7 +95,7 @@ def run_server(*, host: str, port: int, threads: int | None = None) -> None:
         address=host,
         port=port,
         workers=1,  # SQLite has one writer; for more processes see docs/reference.md
-        blocking_threads=threads or min(8, 2 * (os.cpu_count() or 1) + 1),
+        blocking_threads=threads or BLOCKING_THREADS,
         log_access=False,
         websockets=False,
     ).serve()
