@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from pathlib import Path
 
 import structlog
@@ -14,6 +15,7 @@ from api import hot, openapi, problems, validation
 from api.headers import ALWAYS, OF_API
 from api.settings import Settings
 from api.wiring import EXTENSION, House, build
+from nearcast.services.watch_stays import Watch
 
 CONSOLE = Path(__file__).parent / "console"
 #: nothing from elsewhere, nothing inline (quality Q15)
@@ -44,6 +46,7 @@ def create_app(house: House | None = None) -> APIFlask:
         house = build(Settings.from_env())
         log = structlog.wrap_logger(structlog.WriteLogger(sys.stderr))
         house.snapshots.compile_aside(log.info)
+        _watch(house, log)
         _tune()
     app.extensions[EXTENSION] = house
     app.config.update(openapi.CONFIG)
@@ -55,6 +58,14 @@ def create_app(house: House | None = None) -> APIFlask:
     openapi.install(app)
     hot.install(app, house)
     return app
+
+
+def _watch(house: House, log: structlog.typing.FilteringBoundLogger) -> None:
+    """What time alone changes, also where no worker runs; several may look at once."""
+    watch = Watch(house.engine, house.snapshots, house.clock)
+    threading.Thread(
+        target=watch.keep_looking, args=[threading.Event(), log.error], name="watch", daemon=True
+    ).start()
 
 
 def _tune() -> None:

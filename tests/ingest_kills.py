@@ -91,7 +91,8 @@ def _ping(client: int, n: int, turn: int, began_ms: int, step_ms: int) -> tuple[
     row = {
         "device_id": name,
         "user_id": f"user-{client}-{n % 3}",
-        "lng": spot[0],
+        # a step apart from one another: twenty phones on one spot would be suspect
+        "lng": spot[0] + (client * DEVICES + n) * 1e-6,
         "lat": spot[1],
         "at": datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds"),
     }

@@ -163,7 +163,7 @@ def _must_be_json(mimetype: str) -> None:
 def _reader(translated: Callable[[bytes], Any]) -> Callable[[bytes], tuple[Any, set[str]]]:
     def reader(raw: bytes) -> tuple[Any, set[str]]:
         item = translated(raw)
-        if may_hold_nul(raw):
+        if may_hold_nul(raw) and isinstance(item, Ping):
             without_nul(item)
         return item, set()
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from campaigns.deciding.gates import SENDS, Candidate, Decision, candidates, decide, slot_of
+from campaigns.deciding.gates import Candidate, Decision, candidates, decide, slot_of
 from campaigns.deciding.snapshot import Snapshot
 from campaigns.people.identity import person_of
 from geo.matching.pings import Admission, Outcome, Pings
 from geo.matching.presence import Transition
 from nearcast.services.device_book import Settled
 from nearcast.store import decisions as decision_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What was decided, and the inbox messages that follow from it at once."""
+
+    made: Sequence[Decision] = ()
+    messages: Sequence[Mapping[str, Any]] = ()
 
 
 def decided(
@@ -24,14 +33,14 @@ def decided(
     settled: Settled,
     *,
     app_id: int,
-) -> list[Decision]:
+) -> Decided:
     """Decide about every transition and write what was decided.
 
     Who a device is, is what is known as of the ping that shows the transition (product W0).
     """
     heard = [t for t in transitions if t.fence_id in snapshot.listeners]
     if not heard:
-        return []
+        return Decided()
     who = settled.who_at([t.ping for t in heard])
     people = {
         (t.device, t.ping): (person_of(device_id=t.device, user_id=user_id), ad_id)
@@ -44,44 +53,48 @@ def decided(
 
 def decided_about(
     conn: sa.Connection, snapshot: Snapshot, asked: Sequence[Candidate], *, app_id: int
-) -> list[Decision]:
+) -> Decided:
     """Pass candidates of one app through the gates and write what was decided; once each, for ever.
 
     The presence rows of their devices must be held (quality Q8).
     """
     if not asked:
-        return []
+        return Decided()
     oldest_ms = min(candidate.transition.at_ms for candidate in asked)
     before = decision_store.made_before(conn, [c.transition.device for c in asked], oldest_ms)
     fresh = [c for c in asked if decision_store.key_of(c) not in before]
     taken = decision_store.slots_taken(conn, filter(None, map(slot_of, fresh)))
     made = decide(snapshot, fresh, taken)
     versions = snapshot.index.versions
-    decision_store.save(
+    messages = decision_store.save(
         conn,
         made,
         app_id=app_id,
         fence_versions={row: versions[row].version for row in {c.transition.fence for c in asked}},
         snapshot_version=snapshot.version,
     )
-    return made
+    return Decided(made=made, messages=messages)
 
 
 def inbox(
-    conn: sa.Connection, pings: Pings, admission: Admission, made: Sequence[Decision]
+    conn: sa.Connection, pings: Pings, admission: Admission, new: Decided
 ) -> list[tuple[int, Mapping[str, Any]]]:
-    """The inbox messages of a batch's answer, each with the ping that it answers."""
+    """The inbox messages of a batch's answer, each with the ping that it answers.
+
+    Those just decided, and those that the first sending of a repeated ping got.
+    """
+    ping_of = {(t.device, t.at_ms): t.ping for t in (found.candidate.transition for found in new.made)}
+    found = [(ping_of[row["device_id"], row["trigger_ms"]], row) for row in new.messages]
     again = (admission.outcome == Outcome.DUPLICATE).nonzero()[0]
+    if not len(again):
+        return found
     columns = (pings.device[again], pings.at_ms[again], pings.now_ms[again], again)
     triggers = {
         (device, at_ms): (now_ms, row)
         for device, at_ms, now_ms, row in zip(*(c.tolist() for c in columns), strict=True)
+        if (device, at_ms) not in ping_of
     }
-    for found in made:
-        if found.reason in SENDS:
-            transition = found.candidate.transition
-            triggers[transition.device, transition.at_ms] = found.candidate.now_ms, transition.ping
-    if not triggers:
-        return []
-    listed = decision_store.inbox_of(conn, {key: now_ms for key, (now_ms, _) in triggers.items()})
-    return [(triggers[row["device_id"], row["trigger_ms"]][1], row) for row in listed]
+    if triggers:
+        listed = decision_store.inbox_of(conn, {key: now for key, (now, _) in triggers.items()})
+        found += [(triggers[row["device_id"], row["trigger_ms"]][1], row) for row in listed]
+    return found

@@ -29,7 +29,7 @@ from nearcast.store.ping_files import PingFiles
 #: a group takes whole requests until it has so many pings: then the commit is cheap against the work
 MAX_GROUP = 20_000
 #: a request this small is matched with its group: one call of the kernels for all
-MATCHED_ALONE = 64
+MATCHED_ALONE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,7 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     lap("advance")
     told = transitions_of(batch.snapshot, changes.events, seen.before)
     silent = doubted(fixes, changes, seen) + crossed(batch.snapshot, pings, seen)
-    made = decided(conn, batch.snapshot, pings, [*told, *silent], settled, app_id=batch.app_id)
+    new = decided(conn, batch.snapshot, pings, [*told, *silent], settled, app_id=batch.app_id)
     _tell_webhooks(conn, batch, told, changes, settled)
     lap("decide")
     logged = ping_log.append(
@@ -153,8 +153,8 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
         snapshot=batch.snapshot,
         admission=admission,
         transitions=told,
-        decisions=made,
-        messages=inbox(conn, pings, admission, made),
+        decisions=new.made,
+        messages=inbox(conn, pings, admission, new),
     )
     failpoints.hit("ingest.decided")
     lap("messages")

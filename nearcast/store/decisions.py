@@ -74,7 +74,7 @@ def save(
     app_id: int,
     fence_versions: Mapping[int, int],
     snapshot_version: int,
-) -> None:
+) -> list[dict[str, Any]]:
     """Write decisions with their slots and deliveries.
 
     An inbox message is returned in the answer of the very ping, so its delivery begins as delivered and
@@ -82,31 +82,34 @@ def save(
 
     Args:
         fence_versions: fence row in the index → version number.
+    Returns:
+        The inbox messages among them, as `inbox_of` gives them.
     Raises:
         Conflict: another process took one of the slots first.
     """
-    slots = [_slot_row(found) for found in decisions if found.window is not None]
-    slots.sort(key=lambda row: (row["campaign_id"], row["person"], row["window"]))
-    if _insert(conn, send_slot, slots) != len(slots):
-        raise Conflict
-    rows = [
-        _row(found)
-        | {
-            "fence_version": fence_versions[found.candidate.transition.fence],
-            "snapshot_version": snapshot_version,
-        }
+    slots = sorted(
+        (c.campaign.id, c.person, found.window, c.now_ms)
         for found in decisions
-    ]
-    _insert(conn, decision, rows)
-    sent = [_delivery(found, app_id) for found in decisions if found.reason in SENDS]
+        if found.window is not None
+        for c in (found.candidate,)
+    )
+    if _insert(conn, send_slot, _SLOT, slots) != len(slots):
+        raise Conflict
+    _insert(conn, decision, _DECISION, [_row(d, fence_versions, snapshot_version) for d in decisions])
+    sent = [found for found in decisions if found.reason in SENDS]
     ids = take_serials(conn, delivery, len(sent))
-    _insert(conn, delivery, [row | {"id": id_} for row, id_ in zip(sent, ids, strict=True)])
+    rows = [_delivery(found, id_, app_id) for found, id_ in zip(sent, ids, strict=True)]
+    _insert(conn, delivery, _DELIVERY, rows)
+    shown = (dict(zip(_DELIVERY, row, strict=True)) for row in rows if row[_CHANNEL] == _INBOX_CHANNEL)
+    return [{name: row[name] for name in _SHOWN} for row in shown]
 
 
-def _insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
+def _insert(
+    conn: sa.Connection, table: sa.Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> int:
     if not rows:
         return 0
-    return insert_columns(conn, table, {name: [row[name] for row in rows] for name in rows[0]})
+    return insert_columns(conn, table, dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 def inbox_of(conn: sa.Connection, triggers: Mapping[tuple[int, int], int]) -> list[dict[str, Any]]:
@@ -139,61 +142,95 @@ order by id
 """
 
 
-def _names(found: Decision) -> dict[str, object]:
-    campaign_id, device_id, fence_id, kind, trigger_ms = key_of(found.candidate)
-    return {
-        "campaign_id": campaign_id,
-        "device_id": device_id,
-        "fence_id": fence_id,
-        "kind": kind,
-        "trigger_ms": trigger_ms,
-        "person": found.candidate.person,
-        "is_test": found.is_test,
-    }
+_SLOT = ("campaign_id", "person", "window", "taken_ms")
+_KEY = ("campaign_id", "device_id", "fence_id", "kind", "trigger_ms")
+_DECISION = (
+    *_KEY,
+    "person",
+    "is_test",
+    "reason",
+    "value",
+    "bound",
+    "initial",
+    "cause",
+    "new_visit",
+    "p",
+    "rim_m",
+    "decided_ms",
+    "campaign_version",
+    "fence_version",
+    "snapshot_version",
+)
+_DELIVERY = (
+    *_KEY,
+    "person",
+    "is_test",
+    "id",
+    "app_id",
+    "channel",
+    "webhook_id",
+    "title",
+    "body",
+    "image",
+    "link",
+    "state",
+    "attempts",
+    "created_ms",
+    "not_before_ms",
+    "lease_until_ms",
+    "expires_ms",
+    "handed_ms",
+    "fetched_ms",
+)
+_CHANNEL = _DELIVERY.index("channel")
+_INBOX_CHANNEL = Channel.INBOX.value
 
 
-def _row(found: Decision) -> dict[str, object]:
-    transition = found.candidate.transition
-    return _names(found) | {
-        "reason": found.reason.value,
-        "value": found.value,
-        "bound": found.bound,
-        "initial": transition.initial,
-        "cause": transition.cause.value,
-        "new_visit": transition.at_ms == transition.arrived_ms,
-        "p": transition.p,
-        "rim_m": transition.rim_m,
-        "decided_ms": found.candidate.now_ms,
-        "campaign_version": found.candidate.campaign.version,
-    }
+def _row(found: Decision, fence_versions: Mapping[int, int], snapshot_version: int) -> tuple[Any, ...]:
+    """A decision, in the order of `_DECISION`."""
+    candidate, transition = found.candidate, found.candidate.transition
+    return (
+        *key_of(candidate),
+        candidate.person,
+        found.is_test,
+        found.reason.value,
+        found.value,
+        found.bound,
+        transition.initial,
+        transition.cause.value,
+        transition.at_ms == transition.arrived_ms,
+        transition.p,
+        transition.rim_m,
+        candidate.now_ms,
+        candidate.campaign.version,
+        fence_versions[transition.fence],
+        snapshot_version,
+    )
 
 
-def _slot_row(found: Decision) -> dict[str, str | int | None]:
-    return {
-        "campaign_id": found.candidate.campaign.id,
-        "person": found.candidate.person,
-        "window": found.window,
-        "taken_ms": found.candidate.now_ms,
-    }
-
-
-def _delivery(found: Decision, app_id: int) -> dict[str, object]:
-    message, now_ms = found.candidate.campaign.message, found.candidate.now_ms
+def _delivery(found: Decision, id_: int, app_id: int) -> tuple[Any, ...]:
+    """What a decision sends, in the order of `_DELIVERY`."""
+    candidate, now_ms = found.candidate, found.candidate.now_ms
+    message = candidate.campaign.message
     in_answer = message.channel is Channel.INBOX
-    return _names(found) | {
-        "app_id": app_id,
-        "channel": message.channel.value,
-        "webhook_id": message.webhook_id,
-        "title": message.title,
-        "body": message.body,
-        "image": message.image,
-        "link": message.link,
-        "state": "delivered" if in_answer else "queued",
-        "attempts": 0,
-        "created_ms": now_ms,
-        "not_before_ms": now_ms,
-        "lease_until_ms": 0,
-        "expires_ms": now_ms + EXPIRES_AFTER_MS,
-        "handed_ms": now_ms if in_answer else None,
-        "fetched_ms": now_ms if in_answer else None,
-    }
+    return (
+        *key_of(candidate),
+        candidate.person,
+        found.is_test,
+        id_,
+        app_id,
+        message.channel.value,
+        message.webhook_id,
+        message.title,
+        message.body,
+        message.image,
+        message.link,
+        "delivered" if in_answer else "queued",
+        0,
+        now_ms,
+        now_ms,
+        0,
+        now_ms + EXPIRES_AFTER_MS,
+        now_ms if in_answer else None,
+        now_ms if in_answer else None,
+    )

@@ -534,7 +534,8 @@ decision = sa.Table(
     sa.Column("snapshot_version", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("campaign_id", "device_id", "fence_id", "kind", "trigger_ms"),
     sa.Index("ix_decision_report", "campaign_id", "trigger_ms"),  # reports by day
-    sa.Index("ix_decision_device", "device_id", "trigger_ms"),  # explain
+    sa.Index("ix_decision_device", "device_id", "trigger_ms"),  # explain, and what was decided before
+    sqlite_with_rowid=False,
 )
 
 #: one row a (campaign, person, window): whoever inserts it may send (product C5, quality Q8)

@@ -123,7 +123,8 @@ def test_a_new_app_is_known_at_once(client, house):
 def test_the_apps_of_another_workspace_are_unknown(client, house):
     other_workspace, _ = second_workspace(house)
     headers = key(house, workspace_id=other_workspace)
-    mixed = as_json([{"device_id": "a", "app": app} | PLACE for app in ("default", "other", None)])
+    apps = ("default", "other", None)
+    mixed = as_json([{"device_id": f"a{n}", "app": app} | PLACE for n, app in enumerate(apps)])
     answer = client.post("/v1/pings", data=mixed, headers=headers | {"Content-Type": JSON})
 
     outcomes = [(o["outcome"], o.get("reason")) for o in answer.json["outcomes"]]

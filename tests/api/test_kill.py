@@ -84,7 +84,8 @@ def end_of(world: World, server: Server, key: str, campaign: int) -> dict[str, A
     """What counts: visits, decisions, deliveries, and the report as its reader gets it."""
 
     def rows(*columns):
-        query = sa.select(*columns).join(device)
+        told = next(column.table for column in columns if column.table is not device)
+        query = sa.select(*columns).join(device, device.c.id == told.c.device_id)
         return sorted(reading(world.engine, lambda c: [tuple(r) for r in c.execute(query)]))
 
     report = httpx.get(

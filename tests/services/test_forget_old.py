@@ -104,7 +104,8 @@ def test_rows_of_the_log_that_nobody_sealed_go_too(
 
 def chunk(fence_id: int, first_ms: int, last_ms: int) -> dict[str, Any]:
     body = (np.array([first_ms, last_ms], "<i8") << 8 | 255).astype("<i8").tobytes()
-    return {"device_id": 1, "fence_id": fence_id, "first_ms": first_ms, "evidence": body}
+    span = {"first_ms": first_ms, "last_ms": last_ms}
+    return {"device_id": 1, "fence_id": fence_id, "evidence": body} | span
 
 
 def test_evidence_goes_when_no_late_ping_can_touch_it(
@@ -138,7 +139,7 @@ def test_visits_and_nights_go_after_their_months(
     cut = round(datetime(2025, 11, 23, tzinfo=UTC).timestamp() * 1000)
 
     def stay(arrived_ms: int, left_ms: int) -> dict[str, int]:
-        own = {"device_id": 1, "fence_id": fence_id, "fixes": 2, "p_sum": 510}
+        own = {"device_id": 1, "fence_id": fence_id, "fixes": 2, "p_sum": 510, "told_ms": 0}
         return own | {"arrived_ms": arrived_ms, "left_ms": left_ms}
 
     insert(
@@ -152,7 +153,7 @@ def test_visits_and_nights_go_after_their_months(
         world,
         presence,
         stay(cut - 10, START_MS)
-        | {"inside": True, "told_ms": 0, "out_first_ms": 0, "out_last_ms": 0, "out_fixes": 0}
+        | {"inside": True, "presumed_ms": -1, "out_first_ms": 0, "out_last_ms": 0, "out_fixes": 0}
         | {"out_far": 0, "out_lon": 0.0, "out_lat": 0.0, "evidence": b""},
     )
     days = [date(2025, 11, day) for day in (20, 21, 22, 23)]

@@ -503,6 +503,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "campaign_id", "device_id", "fence_id", "kind", "trigger_ms", name=op.f("pk_decision")
         ),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_decision_device", "decision", ["device_id", "trigger_ms"], unique=False)
     op.create_index("ix_decision_report", "decision", ["campaign_id", "trigger_ms"], unique=False)
