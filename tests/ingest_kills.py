@@ -40,7 +40,8 @@ BEGAN_AGO_MS, SPAN_MS = 5 * 60_000, 4 * 60_000
 FOR_EVER_MS = 1 << 60
 #: what a server prints first of all
 LISTENS = "Nearcast listens at"
-PLACES = [(127.0276, 37.4979), (127.0502, 37.5045), (126.9236, 37.5563), (127.1002, 37.5133)]
+#: within 5 km of one another: the walk is so fast that farther moves would be suspect
+PLACES = [(127.0276, 37.4979), (127.0402, 37.5045), (127.0236, 37.5103), (127.0502, 37.5133)]
 GAP_MS = 30 * 60_000
 WAIT_S = 120.0
 #: period and time zone of a campaign whenever the test runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +21,8 @@ from nearcast.store import decisions as decision_store
 class Decided:
     """What was decided, and the inbox messages that follow from it at once."""
 
-    made: Sequence[Decision] = ()
-    messages: Sequence[Mapping[str, Any]] = ()
+    made: list[Decision] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
 
 
 def decided(
