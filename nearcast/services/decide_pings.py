@@ -78,7 +78,7 @@ def decided_about(
 
 def inbox(
     conn: sa.Connection, pings: Pings, admission: Admission, new: Decided
-) -> list[tuple[int, Mapping[str, Any]]]:
+) -> Sequence[tuple[int, Mapping[str, Any]]]:
     """The inbox messages of a batch's answer, each with the ping that it answers.
 
     Those just decided, and those that the first sending of a repeated ping got.
