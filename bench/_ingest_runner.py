@@ -27,6 +27,10 @@ BODIES = 16
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+#: Python answers on one core at a time; staying on it leaves the other to client and database
+OPTIONS = ("--core=0",)
+
+
 class MeasuredServer(Server):
     """A server whose stages may be watched."""
 
@@ -52,7 +56,7 @@ def measured(case: Case, *, seconds: float, watched: bool = False) -> dict[str, 
         key = build(url, town)
         audit = Audit(url)
         try:
-            with MeasuredServer(url, folder, watched=watched) as server:
+            with MeasuredServer(url, folder, watched=watched, options=OPTIONS) as server:
                 task = _task(case, server.port, key, seconds, folder)
                 try:
                     found = _posted(task, server)

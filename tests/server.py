@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +39,14 @@ class Server:
         clock: str = "wall",
         port: int | None = None,
         module: str = "api.cli",
+        options: Sequence[str] = (),
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = database_url
         self._log = folder / f"server-{self.port}.log"
         self._command = [sys.executable, "-m", module, "serve", f"--port={self.port}"]
-        self._command += [f"--clock={clock}"]
+        self._command += [f"--clock={clock}", *options]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
