@@ -88,9 +88,9 @@ def _sorted(fixes: JudgedFixes) -> tuple[JudgedFixes, tuple[Ints, Ints]]:
     none = np.empty(0, np.int64)
     if not again.any():
         return fixes.take(order), (none, none)
-    # the surest of an instant comes last, and stands for it
-    surest = (fixes.fresh, fixes.p, fixes.verdict, fixes.at_ms, key_codes(fixes.device, fixes.fence_id))
-    order = np.lexsort(surest)
+    # the surest of an instant comes last, of equals the one that came first, and stands for it
+    by_pair = key_codes(fixes.device, fixes.fence_id)
+    order = np.lexsort((-fixes.ping, fixes.fresh, fixes.p, fixes.verdict, fixes.at_ms, by_pair))
     last = np.append(~again, True)
     stands_for = (np.cumsum(last) - last)[~last]
     others = order[~last]

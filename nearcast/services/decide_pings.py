@@ -83,18 +83,19 @@ def inbox(
 
     Those just decided, and those that the first sending of a repeated ping got.
     """
-    ping_of = {(t.device, t.at_ms): t.ping for t in (found.candidate.transition for found in new.made)}
-    found = [(ping_of[row["device_id"], row["trigger_ms"]], row) for row in new.messages]
+    rows: dict[tuple[int, int], list[int]] = {}
     again = (admission.outcome == Outcome.DUPLICATE).nonzero()[0]
-    if not len(again):
-        return found
-    columns = (pings.device[again], pings.at_ms[again], pings.now_ms[again], again)
-    triggers = {
-        (device, at_ms): (now_ms, row)
-        for device, at_ms, now_ms, row in zip(*(c.tolist() for c in columns), strict=True)
-        if (device, at_ms) not in ping_of
-    }
-    if triggers:
-        listed = decision_store.inbox_of(conn, {key: now for key, (now, _) in triggers.items()})
-        found += [(triggers[row["device_id"], row["trigger_ms"]][1], row) for row in listed]
-    return found
+    columns = (pings.device[again], pings.at_ms[again], again)
+    for device, at_ms, row in zip(*(c.tolist() for c in columns), strict=True):
+        rows.setdefault((device, at_ms), []).append(row)
+    asked = {key: int(pings.now_ms[of[0]]) for key, of in rows.items()}
+    for transition in (found.candidate.transition for found in new.made):
+        key = transition.device, transition.at_ms
+        asked.pop(key, None)
+        rows.setdefault(key, []).append(transition.ping)
+    listed = decision_store.inbox_of(conn, asked) if asked else []
+    return [
+        (row, message)
+        for message in (*new.messages, *listed)
+        for row in dict.fromkeys(rows[message["device_id"], message["trigger_ms"]])
+    ]

@@ -8,7 +8,7 @@ is about to write stays out until it is committed: one that is rolled back leave
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -167,12 +167,20 @@ class DeviceBook:
         self._max_devices, self._refresh_ms = max_devices, refresh_ms
         self._shelves: dict[int, _Shelf] = {}
         self._lock = threading.Lock()
+        # serials of devices that a transaction met and that was rolled back: they keep them
+        self._reserved: dict[tuple[int, str], int] = {}
 
     def __len__(self) -> int:
         return sum(len(shelf.words) for shelf in self._shelves.values())
 
     def identify(
-        self, conn: sa.Connection, *, app_id: int, raw: RawPings, rows: Bools | None = None
+        self,
+        conn: sa.Connection,
+        *,
+        app_id: int,
+        raw: RawPings,
+        rows: Bools | None = None,
+        unheard: Collection[int] = (),
     ) -> Known:
         """Who sent these pings; only devices that the book misses are asked for.
 
@@ -180,6 +188,7 @@ class DeviceBook:
 
         Args:
             rows: pings to identify; the others count as naming nobody. None: all.
+            unheard: pings that are refused in any case: their consent is not heard, their refusal is.
         """
         with self._lock:
             shelf = self._caught_up(conn, app_id)
@@ -192,7 +201,7 @@ class DeviceBook:
             if keys:
                 shelf.put(device_words.of_keys(conn, app_id=app_id, keys=keys))
                 slot[named] = shelf.slots.of(keys)
-            return _known(app_id, raw, shelf, slot, rows)
+            return _known(app_id, raw, shelf, slot, rows, unheard)
 
     def settle(
         self, conn: sa.Connection, known: Known, *, taken: Bools, refusing: Bools | None = None
@@ -211,7 +220,7 @@ class DeviceBook:
         serial, met = known.serial, list[DeviceWords]()
         strange = np.flatnonzero(counts & (known.mark < -1)).tolist()
         if strange:
-            serial, met = _meet(conn, known, strange, said)
+            serial, met = _meet(conn, known, strange, said, self._reserved)
         return Settled(known=known, serial=serial, met=met, changed=changed, again=again, counts=counts)
 
     def write(self, conn: sa.Connection, settled: Settled) -> None:
@@ -232,6 +241,8 @@ class DeviceBook:
         if settled.changed and not settled.written:
             raise ValueError("The words of a batch were not written before its commit: call write.")
         with self._lock:
+            for one in settled.met:
+                self._reserved.pop((known.app_id, one.key), None)
             shelf = known.shelf
             if self._shelves.get(known.app_id) is not shelf:
                 return  # all was forgotten meanwhile
@@ -258,7 +269,14 @@ class DeviceBook:
         return shelf
 
 
-def _known(app_id: int, raw: RawPings, shelf: _Shelf, slot: Ints, rows: Bools | None) -> Known:
+def _known(
+    app_id: int,
+    raw: RawPings,
+    shelf: _Shelf,
+    slot: Ints,
+    rows: Bools | None,
+    unheard: Collection[int],
+) -> Known:
     everybody = len(slot) > 0 and int(slot.min()) >= 0
     if everybody:
         serial = mark = shelf.serial.take(slot)
@@ -274,18 +292,26 @@ def _known(app_id: int, raw: RawPings, shelf: _Shelf, slot: Ints, rows: Bools | 
             if key is not None:
                 mark[row] = strangers.setdefault(key, -2 - len(strangers))
     if raw.said:
-        location = _location_as_of(raw, shelf, slot, location)
+        location = _location_as_of(raw, shelf, slot, location, unheard)
     return Known(
         app_id=app_id, raw=raw, serial=serial, mark=mark, location=location, slot=slot, shelf=shelf
     )
 
 
 def _location_as_of(
-    raw: RawPings, shelf: _Shelf, slot: Ints, stored: NDArray[np.int8]
+    raw: RawPings,
+    shelf: _Shelf,
+    slot: Ints,
+    stored: NDArray[np.int8],
+    unheard: Collection[int],
 ) -> NDArray[np.int8]:
     """Location consent as it stood at each ping: its own word, else the newest one before."""
     location, at_ms = stored.copy(), raw.at_ms
-    own = {row: who.location for row, who in raw.said.items() if who.location is not None}
+    own = {
+        row: who.location
+        for row, who in raw.said.items()
+        if who.location is False or (who.location and row not in unheard)
+    }
     for row, word in own.items():
         location[row] = word
     # the silent pings of a device that says what is stored know it already
@@ -344,7 +370,11 @@ def _is_news(stored: Words, who: Identity) -> bool:
 
 
 def _meet(
-    conn: sa.Connection, known: Known, rows: Iterable[int], said: Mapping[int, Identity]
+    conn: sa.Connection,
+    known: Known,
+    rows: Iterable[int],
+    said: Mapping[int, Identity],
+    reserved: dict[tuple[int, str], int],
 ) -> tuple[Ints, list[DeviceWords]]:
     """Insert the devices of these pings; all serials, and the devices."""
     raw = known.raw
@@ -358,7 +388,8 @@ def _meet(
         if row in said:
             words.append(Heard(at_ms, said[row]))
     new = [merged(DeviceWords(-1, key), words) for key, words in heard.items()]
-    met = device_words.meet(conn, app_id=known.app_id, new=new, seen_ms=list(seen_ms.values()))
+    seen = list(seen_ms.values())
+    met = device_words.meet(conn, app_id=known.app_id, new=new, seen_ms=seen, reserved=reserved)
     of = {one.key: one.serial for one in met}
     serial = known.serial.copy()
     serial[strange] = [of[str(raw.keys[row])] for row in strange]

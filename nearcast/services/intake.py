@@ -22,7 +22,7 @@ from nearcast.services.match_pings import Near, joined_near, near
 from nearcast.services.memory import Memory
 from nearcast.services.raw_pings import RawPings, joined
 from nearcast.services.take_pings import Batch, Receipt, take_pings
-from nearcast.store.engine import in_transaction
+from nearcast.store.engine import in_transaction, passes
 from nearcast.store.held import Held
 from nearcast.store.ping_files import PingFiles
 
@@ -61,6 +61,11 @@ class _Job:
     @property
     def pings(self) -> int:
         return sum(len(part.raw) for part in self.parts)
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether it loads history."""
+        return any(part.backfill for part in self.parts)
 
     @property
     def is_done(self) -> bool:
@@ -123,33 +128,47 @@ class Intake:
                 job.woken.release()
 
     def _next_group(self) -> list[_Job]:
+        """Requests of today, or of history: an app comes once in a transaction."""
         group = [self._waiting.popleft()]
         pings = group[0].pings
-        while self._waiting and pings + self._waiting[0].pings <= MAX_GROUP:
+        while self._waiting:
+            following = self._waiting[0]
+            too_many = pings + following.pings > MAX_GROUP
+            if too_many or following.is_backfill != group[0].is_backfill:
+                break
             group.append(self._waiting.popleft())
-            pings += group[-1].pings
+            pings += following.pings
         return group
 
     def _take_group(self, group: list[_Job]) -> None:
         """All in one transaction; if that fails, one by one, so that nobody fails for a neighbour."""
         try:
-            self._commit(group)
-        except Exception as error:  # noqa: BLE001 - raised again by the request that it belongs to
-            if len(group) == 1:
-                group[0].error = error
+            if self._committed(group) or len(group) == 1:
                 return
             for job in group:
-                self._take_group([job])
+                job.error = None
+                self._committed([job])
         except BaseException as error:  # the process is ending: nobody may wait for ever
             for job in group:
-                job.error = error
+                if not job.is_done:
+                    job.error = error
             raise
+
+    def _committed(self, group: Sequence[_Job]) -> bool:
+        """Whether to go on: all is taken, or what is wrong is wrong for everybody."""
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 - raised again by the requests that it belongs to
+            for job in group:
+                job.error = error
+            return passes(error)  # the database is away: it would be for each alone
+        return True
 
     def _commit(self, group: Sequence[_Job]) -> None:
         lap = stages.started()
         batches = _batches(group)
         lap("join")
-        gap_ms = max(batch.snapshot.presence.gap_s for batch, _ in batches) * 1000
+        gap_ms = max((batch.snapshot.presence.gap_s for batch, _ in batches), default=0) * 1000
 
         def verb(conn: sa.Connection) -> list[Receipt]:
             lap("begin")
@@ -161,9 +180,12 @@ class Intake:
 
         try:
             taken = in_transaction(self._engine, verb, held=self._held.connection())
-        except sa.exc.DBAPIError:
-            self._held.drop()  # it may be the connection that is broken
-            raise
+        except sa.exc.DBAPIError as error:
+            self._held.drop()
+            if not error.connection_invalidated:
+                raise
+            # the server was started anew, say; whatever became of the commit, twice has its effect once
+            taken = in_transaction(self._engine, verb, held=self._held.connection())
         failpoints.hit("ingest.after_commit")
         lap("commit")
         self._memory.learn()
@@ -195,7 +217,8 @@ def _batches(group: Sequence[_Job]) -> list[tuple[Batch, list[tuple[int, int]]]]
             before = newest.get(part.snapshot.workspace_id, part.snapshot)
             newest[before.workspace_id] = max(before, part.snapshot, key=lambda held: held.version)
     found = []
-    for (app_id, backfill), places in by_app.items():
+    # in one order, so that two processes do not wait for each other
+    for (app_id, backfill), places in sorted(by_app.items()):
         parts = [group[job].parts[part] for job, part in places]
         nears = [group[job].nears[part] for job, part in places]
         snapshot = newest[parts[0].snapshot.workspace_id]

@@ -108,9 +108,11 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     """
     failpoints.hit("ingest.begun")
     lap = stages.started()
-    known = memory.devices.identify(conn, app_id=batch.app_id, raw=batch.raw)
+    nobody = np.full(len(batch.raw), -1)
+    untrue = refuse(_pings(batch.raw, nobody), refused={}, amend_horizon_ms=_horizon_ms(batch))
+    known = memory.devices.identify(conn, app_id=batch.app_id, raw=batch.raw, unheard=untrue.keys())
     lap("identify")
-    refused, settled = _settle(conn, batch, known, memory)
+    refused, settled = _settle(conn, batch, known, untrue, memory)
     lap("settle")
     pings = _pings(batch.raw, settled.serial)
     admission = admit(
@@ -166,9 +168,17 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
 
 
 def _settle(
-    conn: sa.Connection, batch: Batch, known: Known, memory: Memory
+    conn: sa.Connection,
+    batch: Batch,
+    known: Known,
+    untrue: Mapping[int, PingReason],
+    memory: Memory,
 ) -> tuple[dict[int, PingReason], Settled]:
-    """Which pings are refused, and the devices of the others, the new ones met."""
+    """Which pings are refused, and the devices of the others, the new ones met.
+
+    Args:
+        untrue: pings that are refused by their own numbers or clock.
+    """
     raw = batch.raw
     refused = dict(raw.refused)
     for row in np.flatnonzero(known.mark == -1).tolist():
@@ -178,7 +188,8 @@ def _settle(
     without = np.flatnonzero(~allowed & (known.mark != -1)).tolist()
     for row in without:
         refused.setdefault(row, PingReason.LOCATION_CONSENT_MISSING)
-    refused = refuse(_pings(raw, known.mark), refused=refused, amend_horizon_ms=_horizon_ms(batch))
+    for row, why in untrue.items():
+        refused.setdefault(row, why)
     taken, refusing = np.ones(len(raw), bool), np.zeros(len(raw), bool)
     taken[list(refused)] = False
     for row in without:

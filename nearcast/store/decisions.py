@@ -85,7 +85,7 @@ def save(
     Returns:
         The inbox messages among them, as `inbox_of` gives them.
     Raises:
-        Conflict: another process took one of the slots first.
+        Conflict: another process took one of the slots, or decided the same, first.
     """
     slots = sorted(
         (c.campaign.id, c.person, found.window, c.now_ms)
@@ -95,12 +95,15 @@ def save(
     )
     if _insert(conn, send_slot, _SLOT, slots) != len(slots):
         raise Conflict
-    _insert(conn, decision, _DECISION, [_row(d, fence_versions, snapshot_version) for d in decisions])
+    rows = [_row(found, fence_versions, snapshot_version) for found in decisions]
+    if _insert(conn, decision, _DECISION, rows) != len(rows):
+        raise Conflict
     sent = [found for found in decisions if found.reason in SENDS]
     ids = take_serials(conn, delivery, len(sent))
-    rows = [_delivery(found, id_, app_id) for found, id_ in zip(sent, ids, strict=True)]
-    _insert(conn, delivery, _DELIVERY, rows)
-    shown = (dict(zip(_DELIVERY, row, strict=True)) for row in rows if row[_CHANNEL] == _INBOX_CHANNEL)
+    sendings = [_delivery(found, id_, app_id) for found, id_ in zip(sent, ids, strict=True)]
+    _insert(conn, delivery, _DELIVERY, sendings)
+    inbox = (row for row in sendings if row[_CHANNEL] == _INBOX_CHANNEL)
+    shown = (dict(zip(_DELIVERY, row, strict=True)) for row in inbox)
     return [{name: row[name] for name in _SHOWN} for row in shown]
 
 

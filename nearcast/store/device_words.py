@@ -93,23 +93,36 @@ def changed_since(conn: sa.Connection, *, app_id: int, version: int) -> list[Dev
 
 
 def meet(
-    conn: sa.Connection, *, app_id: int, new: Sequence[DeviceWords], seen_ms: Sequence[int]
+    conn: sa.Connection,
+    *,
+    app_id: int,
+    new: Sequence[DeviceWords],
+    seen_ms: Sequence[int],
+    reserved: dict[tuple[int, str], int],
 ) -> list[DeviceWords]:
     """Insert devices that were not met before, in the order of their keys; returns them with serials.
 
+    Args:
+        reserved: (app, key) → serial of an attempt that was rolled back; those taken now are added.
+            A sequence does not give them again, so a device keeps its serial from try to try.
     Raises:
         Conflict: another process has just met one of them; take the verb again.
     """
     order = sorted(range(len(new)), key=lambda place: new[place].key)
-    serials = take_serials(conn, device, len(order))
+    if conn.dialect.name == "sqlite":  # after a rollback the same serials are given again
+        reserved.clear()
+    keys = [(app_id, new[place].key) for place in order]
+    fresh = [key for key in keys if key not in reserved]
+    reserved |= zip(fresh, take_serials(conn, device, len(fresh)), strict=True)
+    serials = [reserved[key] for key in keys]
     met = [new[place]._replace(serial=serial) for place, serial in zip(order, serials, strict=True)]
     if not met:
         return met
-    _, keys, *words, said_ms = (list(column) for column in zip(*met, strict=True))
+    _, names, *words, said_ms = (list(column) for column in zip(*met, strict=True))
     columns: dict[str, list[Any]] = {
         "id": serials,
         "app_id": [app_id] * len(met),
-        "key": keys,
+        "key": names,
         **dict(zip(_WORDS, words, strict=True)),
         "said_ms": said_ms,
         "words_version": [0] * len(met),

@@ -31,7 +31,8 @@ class Held:
         """Let the connection go."""
         conn, self._conn = self._conn, None
         if conn is not None and not conn.closed:
-            conn.detach()  # its pool may be gone already
+            if not conn.invalidated:
+                conn.detach()  # its pool may be gone already
             conn.close()
 
 
