@@ -12,7 +12,7 @@ def section(report: dict[str, Any]) -> Iterator[str]:
     """The chapter, line by line."""
     yield from ("", "## Ingest", "")
     yield (
-        "Durable pings over real HTTP to one `nearcast serve` on the same machine: fences of a "
+        "Durable pings over real HTTP to one `nearcast serve --core 0` on the same machine: fences of a "
         "made-up city, 20 running campaigns, people of whom three in four walk, 2 % of pings late, "
         "1 % sent twice, dated at the moment at which they are sent (`bench/_city.py`). Time is "
         "compressed: a minute of walking goes by from ping to ping, however fast the server "

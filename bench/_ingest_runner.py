@@ -28,7 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 #: Python answers on one core at a time; staying on it leaves the other to client and database
-OPTIONS = ("--core=0",)
+OPTIONS = ("--core=0",) if (os.cpu_count() or 1) > 1 else ()
 
 
 class MeasuredServer(Server):
@@ -37,7 +37,7 @@ class MeasuredServer(Server):
     def __init__(self, url: str, folder: Path, *, watched: bool) -> None:
         self.stages = folder / "stages.json"
         self._watched = watched
-        super().__init__(url, folder)
+        super().__init__(url, folder, options=OPTIONS)
 
     @property
     def env(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ def measured(case: Case, *, seconds: float, watched: bool = False) -> dict[str, 
         key = build(url, town)
         audit = Audit(url)
         try:
-            with MeasuredServer(url, folder, watched=watched, options=OPTIONS) as server:
+            with MeasuredServer(url, folder, watched=watched) as server:
                 task = _task(case, server.port, key, seconds, folder)
                 try:
                     found = _posted(task, server)
