@@ -30,9 +30,7 @@ GROWTH_MINUTES = 10.0
     "--format", "format_", type=click.Choice(["json", "arrow", "ndjson"]), help="One case of it."
 )
 @click.option("--batch", type=click.IntRange(1, 10_000), help="Pings a request of that case.")
-@click.option(
-    "--fences", default=10_000, show_default=True, type=click.IntRange(1), help="Of that case."
-)
+@click.option("--fences", type=click.IntRange(1), help="Of that case.  [default: 10,000]")
 @click.option("--devices", type=click.IntRange(1), help="Of that case.")
 @click.option("--connections", type=click.IntRange(1), help="Of that case.")
 @click.option("--context", is_flag=True, help="That case matches and keeps nothing.")
@@ -69,7 +67,7 @@ def _own(
     database: str | None,
     format_: str | None,
     batch: int | None,
-    fences: int,
+    fences: int | None,
     devices: int | None,
     connections: int | None,
     context: bool,

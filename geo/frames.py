@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import geopandas
+import numpy as np
+import pandas as pd
 import pyogrio
 import pyproj.exceptions
 import shapely.geometry
 
 from geo.areas import AreaLayer, Repair, repaired
 from geo.errors import NearcastError
-from geo.fences.fence import CircleShape, Fence
-from geo.fences.shapes import to_geojson
+from geo.fences.fence import CircleShape, Fence, FenceVersion, Shape
+from geo.fences.shapes import ShapeRefused, read_geojson, to_geojson
+from geo.matching.certainty import CertaintyPolicy, judge
+from geo.matching.index import FenceIndex
 
 WGS84_EPSG = 4326
 
@@ -26,6 +30,16 @@ _ZIPPED = {".shp", ".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qmd
 #: ten times the largest layer that is known here; a zip bomb is refused before it is unpacked
 MAX_UNZIPPED_BYTES = 1 << 30
 _FORMATS = "GeoJSON, GeoPackage, KML or a zipped Shapefile"
+
+
+#: an instant before and after all others
+ALWAYS_MS = 1 << 60
+
+
+class FrameRefused(NearcastError):
+    """A row of the frame has no shape that can be a fence."""
+
+    code = "frame_refused"
 
 
 class LayerUnreadable(NearcastError):
@@ -113,6 +127,84 @@ def fences_to_frame(fences: Sequence[Fence]) -> geopandas.GeoDataFrame:
     }
     shapes = [shapely.geometry.shape(to_geojson(fence.shape)) for fence in fences]
     return geopandas.GeoDataFrame(columns, geometry=shapes, crs=WGS84_EPSG)
+
+
+def index_of(frame: geopandas.GeoDataFrame, *, radius_column: str | None = None) -> FenceIndex:
+    """A compiled index of a frame's shapes for notebooks: row i of the frame is row i of the index.
+
+    Args:
+        frame: in any CRS, WGS84 where it says none: polygons, and points that have a radius.
+        radius_column: metres around each point; needed where the frame has points.
+    Raises:
+        FrameRefused: a row has no shape that can be a fence; the message says which.
+    """
+    placed = frame.set_crs(WGS84_EPSG) if frame.crs is None else frame.to_crs(WGS84_EPSG)
+    radii = placed[radius_column] if radius_column else [None] * len(placed)
+    shapes = [
+        _shape(label, geometry, radius)
+        for label, geometry, radius in zip(placed.index, placed.geometry, radii, strict=True)
+    ]
+    versions = [
+        FenceVersion(
+            fence_id=row,
+            version=1,
+            live_from_ms=-ALWAYS_MS,
+            live_until_ms=ALWAYS_MS,
+            time_zone="UTC",
+            fence=Fence(name=str(label), shape=shape),
+        )
+        for row, (label, shape) in enumerate(zip(placed.index, shapes, strict=True))
+    ]
+    return FenceIndex.build(versions).compile()
+
+
+def matched(
+    index: FenceIndex, points: geopandas.GeoDataFrame, *, accuracy_column: str | None = None
+) -> pd.DataFrame:
+    """Which points lie in which shapes of an index, a row a pair, by point and then by shape.
+
+    Args:
+        points: in any CRS, WGS84 where it says none.
+        accuracy_column: metres, the radius that holds the true place with 68 %; NaN where unknown. With
+            it, shapes near a point come too, and each pair is judged.
+    Returns:
+        `point`: label in `points`; `fence`: row of the index, for `fences.iloc`. With accuracies also
+        `verdict` (1 in, 0 undecided, -1 out), `p` (that the phone is inside) and `rim_m` (metres to the
+        rim, negative inside).
+    """
+    placed = points.set_crs(WGS84_EPSG) if points.crs is None else points.to_crs(WGS84_EPSG)
+    lon, lat = placed.geometry.x.to_numpy(), placed.geometry.y.to_numpy()
+    if accuracy_column is None:
+        hits = index.match(lon=lon, lat=lat)
+        return pd.DataFrame({"point": placed.index[hits.ping], "fence": hits.fence})
+    accuracy_m = placed[accuracy_column].to_numpy(float)
+    near = index.candidates(lon=lon, lat=lat, at_ms=None, accuracy_m=accuracy_m)
+    judged = judge(
+        index,
+        lon=lon,
+        lat=lat,
+        accuracy_m=accuracy_m,
+        platform=np.zeros(len(lon), np.int8),
+        ping=near.ping,
+        fence=near.fence,
+        policy=CertaintyPolicy(),
+    )
+    columns = {"verdict": judged.verdict, "p": judged.p, "rim_m": judged.rim_m}
+    return pd.DataFrame({"point": placed.index[near.ping], "fence": near.fence, **columns})
+
+
+def _shape(label: object, geometry: shapely.Geometry | None, radius: object) -> Shape:
+    """One row's shape, read as a fence's is."""
+    if isinstance(geometry, shapely.Point) and not geometry.is_empty:
+        if radius is None or radius != radius:
+            raise FrameRefused(f"Row {label} is a point without a radius: name its radius_column.")
+        return CircleShape(lon=geometry.x, lat=geometry.y, radius_m=float(radius))  # type: ignore[arg-type]
+    if geometry is None or geometry.is_empty:
+        raise FrameRefused(f"Row {label} has no geometry.")
+    try:
+        return read_geojson(shapely.geometry.mapping(geometry)).shape
+    except ShapeRefused as refused:
+        raise FrameRefused(f"Row {label}: {refused.message}") from refused
 
 
 def _placed(frame: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:

@@ -15,7 +15,15 @@ import shapely
 
 from geo.fences.fence import Fence
 from geo.fences.shapes import read_form, read_geojson
-from geo.frames import LayerUnreadable, fences_to_frame, layer_of, read_frame
+from geo.frames import (
+    FrameRefused,
+    LayerUnreadable,
+    fences_to_frame,
+    index_of,
+    layer_of,
+    matched,
+    read_frame,
+)
 
 SQUARE = shapely.box(126.9, 37.4, 127.0, 37.5)
 TIE = shapely.Polygon([(127, 37), (127.1, 37.1), (127.1, 37), (127, 37.08)])
@@ -200,3 +208,59 @@ def test_no_fences_give_an_empty_table_with_all_columns() -> None:
     frame = fences_to_frame([])
     assert len(frame) == 0
     assert {"name", "external_id", "groups", "radius_m", "geometry"} <= set(frame.columns)
+
+
+# --- matching in a notebook --------------------------------------------------------------------------
+
+STORES = geopandas.GeoDataFrame(
+    {"m": [100.0, np.nan, 500.0]},
+    index=["강남", "square", "far"],
+    geometry=[shapely.Point(127.0276, 37.4979), SQUARE, shapely.Point(129.0, 35.1)],
+    crs=4326,
+)
+
+
+@pytest.mark.parametrize("epsg", [4326, 5179])
+def test_a_frame_is_matched_in_its_own_crs(epsg: int) -> None:
+    index = index_of(STORES.to_crs(epsg), radius_column="m")
+    people = geopandas.GeoDataFrame(
+        index=["in both?", "circle", "square", "nowhere"],
+        geometry=geopandas.points_from_xy(
+            [126.95, 127.0276, 126.9, 128.0], [37.45, 37.4984, 37.5, 37.0]
+        ),
+        crs=4326,
+    ).to_crs(epsg)
+    found = matched(index, people)
+    assert index.engine == "cells"
+    pairs = [tuple(pair) for pair in found.to_numpy()]
+    # a corner that went through another CRS and back may lie a hair outside
+    assert [pair for pair in pairs if pair != ("square", 1)] == [("in both?", 1), ("circle", 0)]
+    assert (("square", 1) in pairs) or epsg != 4326
+
+
+def test_a_frame_is_judged_by_accuracies() -> None:
+    index = index_of(STORES, radius_column="m")
+    people = geopandas.GeoDataFrame(
+        {"acc": [10.0, 500.0, np.nan]},
+        geometry=[shapely.Point(127.0276, 37.4979)] * 3,
+        crs=4326,
+    )
+    found = matched(index, people, accuracy_column="acc")
+    assert found["point"].tolist() == [0, 1, 2]
+    assert found["verdict"].tolist() == [1, 0, 1]
+    assert found["p"].round(3).tolist() == [1.0, 0.045, 1.0]
+    assert found["rim_m"].round(6).tolist() == [-100.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (STORES.drop(columns="m"), "Row 강남 is a point without a radius"),
+        (STORES.assign(m=np.nan), "Row 강남 is a point without a radius"),
+        (FRAME, "Row 1: "),
+        (geopandas.GeoDataFrame(geometry=[shapely.Polygon()], crs=4326), "Row 0 has no geometry"),
+    ],
+)
+def test_a_row_that_is_no_fence_is_named(frame: geopandas.GeoDataFrame, told: str) -> None:
+    with pytest.raises(FrameRefused, match=told):
+        index_of(frame, radius_column="m" if "m" in frame else None)
