@@ -228,7 +228,8 @@ class Client:
 
     def samples_wrong(self) -> int:
         """How many of the answers kept are not, item by item, what they must be."""
-        return sum(not _is_right(request, json.loads(text)) for request, text in self._samples)
+        told = [(request, text) for request, text in self._samples if request.fixes is not None]
+        return sum(not _is_right(request, json.loads(text)) for request, text in told)
 
 
 def growth(marks: list[tuple[float, int]]) -> float | None:
@@ -243,8 +244,6 @@ def growth(marks: list[tuple[float, int]]) -> float | None:
 
 
 def _is_right(request: Request, answer: dict[str, Any]) -> bool:
-    if request.fixes is None:
-        return True
     outcomes = answer["outcomes"]
     told = [(item["index"], item.get("ping_id")) for item in outcomes]
     counts = dict.fromkeys(answer["counts"], 0)
