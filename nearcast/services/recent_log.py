@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo.matching.recent_columns import RecentFixes
+from geo.matching.recent import RecentFixes
 from geo.matching.suspects import Suspects
 from nearcast.store import ping_log
 from nearcast.store.ping_files import NeedsArrow, PingFiles, PingFilesUnreachable
