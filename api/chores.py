@@ -12,7 +12,7 @@ from nearcast.services.forget_old import forget_old, retention_policy
 from nearcast.services.nights import work_out_nights
 from nearcast.services.seal_pings import seal_pings
 from nearcast.store.engine import reading
-from nearcast.store.ping_files import PingFilesUnreachable, can_seal
+from nearcast.store.ping_files import PingFilesUnreachable
 
 if TYPE_CHECKING:
     from api.wiring import House
@@ -67,14 +67,13 @@ class Chores:
 
     def _seal(self) -> None:
         house = self.house
-        if can_seal():
-            sealed = seal_pings(house.engine, house.ping_files, now_ms=house.clock.now_ms())
-            if sealed.pings:
-                self.log.info("sealed", pings=sealed.pings, files=sealed.files)
+        sealed = seal_pings(house.engine, house.ping_files, now_ms=house.clock.now_ms())
+        if sealed.pings:
+            self.log.info("sealed", pings=sealed.pings, files=sealed.files)
 
     def _work_out_nights(self) -> None:
         house = self.house
-        if can_seal() and self._begins("nights", NIGHTS_S):
+        if self._begins("nights", NIGHTS_S):
             worked = work_out_nights(
                 house.engine,
                 house.ping_files,

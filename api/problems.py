@@ -31,7 +31,7 @@ from nearcast.services.errors import (
     Unauthorized,
 )
 from nearcast.store.engine import Conflict
-from nearcast.store.ping_files import NeedsArrow, PingFilesUnreachable
+from nearcast.store.ping_files import PingFilesUnreachable
 
 MIMETYPE = "application/problem+json"
 _log = logging.getLogger("nearcast.api")
@@ -77,7 +77,6 @@ STATUS: dict[type[NearcastError], int] = {
     NotMigrated: 503,
     Conflict: 503,
     NotWritten: 503,
-    NeedsArrow: 503,
     PingFilesUnreachable: 503,
 }
 _TITLES = {

@@ -110,7 +110,7 @@ def test_the_worker_needs_no_web_framework() -> None:
 
 
 def test_a_command_starts_without_the_heavy_libraries() -> None:
-    heavy = "{'flask', 'pydantic', 'sqlalchemy', 'shapely', 'geopandas', 'rich', 'numpy'}"
+    heavy = "{'flask', 'pydantic', 'sqlalchemy', 'shapely', 'geopandas', 'pyarrow', 'rich', 'numpy'}"
     code = f"import sys, api.cli; print(*sorted({heavy} & sys.modules.keys()))"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -161,12 +161,8 @@ def _gpx(path: Path, data: bytes) -> Iterator[tuple[str, Ping]]:
 
 
 def _parquet(path: Path, data: bytes) -> Iterator[tuple[str, Ping]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise UnreadableRecording(
-            f"{path.name}: reading Parquet needs pyarrow: pip install 'nearcast[arrow]'."
-        ) from error
+    import pyarrow.parquet as parquet  # here: other commands need not wait for it
+
     table = parquet.read_table(io.BytesIO(data))
     names = _fields(path, table.column_names)
     table = table.select(list(names)).rename_columns(list(names.values()))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from api.pings.arrow_columns import BadColumn, flags, instants, numbers, texts
@@ -17,7 +18,6 @@ from api.pings.arrow_frames import check_frames
 from api.pings.instants import FIRST_MS, LAST_MS
 from api.pings.json_bodies import bounded
 from api.pings.sent import SentPings, platforms, who_sent
-from api.pings.unpacking import arrow_library
 from api.pings.words import FIELDS, LENGTHS, MAX_PINGS
 from api.problems import MalformedBody
 
@@ -33,7 +33,6 @@ def read_arrow(body: bytes, *, now_ms: int) -> SentPings:
     Raises:
         MalformedBody: no stream, damaged, packed inside, or a column of a wrong type (named).
         BodyTooLarge: more than 10,000 pings.
-        UnsupportedMediaType: this installation has no pyarrow.
     """
     try:
         table, warnings = read_table(body, FIELDS, _REQUIRED)
@@ -44,18 +43,17 @@ def read_arrow(body: bytes, *, now_ms: int) -> SentPings:
 
 def read_table(body: bytes, wanted: frozenset[str], required: Sequence[str]) -> tuple[Any, list[str]]:
     """A checked pyarrow table of the wanted columns, and what was left out, in words."""
-    arrow = arrow_library()
     check_frames(body)
     try:
-        schema = arrow.ipc.open_stream(body).schema
+        schema = pa.ipc.open_stream(body).schema
         names = _names(schema.names, required)
         kept = [place for place, name in enumerate(names) if name in wanted]
-        options = arrow.ipc.IpcReadOptions(included_fields=kept, ensure_native_endian=True)
-        source = arrow.BufferReader(body)
-        with arrow.ipc.open_stream(source, options=options) as reader:
-            table = arrow.Table.from_batches(list(_batches(reader)), reader.schema)
+        options = pa.ipc.IpcReadOptions(included_fields=kept, ensure_native_endian=True)
+        source = pa.BufferReader(body)
+        with pa.ipc.open_stream(source, options=options) as reader:
+            table = pa.Table.from_batches(list(_batches(reader)), reader.schema)
         table.validate(full=True)
-    except arrow.ArrowException as error:
+    except pa.ArrowException as error:
         raise MalformedBody(f"The body is no whole Arrow stream: {_first_line(error)}.") from error
     except OSError as error:  # cut in the midst of a message
         why = f"damaged or was cut on the way (byte {len(body)}): {_first_line(error)}"
@@ -126,12 +124,12 @@ class _Reading:
     def _column(self, name: str, read: Callable[[Any], Any]) -> Any:
         if name not in self._table.column_names:
             return None
-        column, arrow = self._table.column(name), arrow_library()
-        if arrow.types.is_null(column.type):
+        column = self._table.column(name)
+        if pa.types.is_null(column.type):
             return None  # nobody gave any, and so the writer knew no type
         try:
             return read(column)
-        except arrow.ArrowException as error:
+        except pa.ArrowException as error:
             raise _wrong(name, f"it cannot be read: {_first_line(error)}") from error
         except BadColumn as error:
             wanted = f"it holds {column.type}, and should hold {error}"
@@ -191,7 +189,7 @@ class _Reading:
 
     def _struct_names(self, kind: Any) -> list[str]:
         names = [kind.field(n).name for n in range(kind.num_fields)]
-        if arrow_library().types.is_struct(kind) and len(set(names)) == len(names):
+        if pa.types.is_struct(kind) and len(set(names)) == len(names):
             return names
         wanted = f"a struct of {', '.join(CONSENTS)}"
         raise _wrong("consent", f"it holds {kind}, and should hold {wanted}")

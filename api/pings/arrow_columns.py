@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-
-from api.pings.unpacking import arrow_library
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,8 +25,7 @@ class BadColumn(ValueError):
 
 def numbers(column: Any) -> Floats:
     """Floats and integers as float64, NaN where null; float64 without nulls is not copied."""
-    kinds = arrow_library().types
-    if not (kinds.is_floating(column.type) or kinds.is_integer(column.type)):
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise BadColumn("float64")
     if column.null_count:
         column = column.cast("float64", safe=False)  # whole numbers have no NaN
@@ -39,12 +37,11 @@ def instants(column: Any) -> tuple[Ints, Bools]:
 
     A timestamp needs a zone: without one it could stand anywhere. int64 counts milliseconds.
     """
-    arrow = arrow_library()
     kind = column.type
     unit = "ms"
-    if arrow.types.is_timestamp(kind) and kind.tz:
-        unit, column = kind.unit, column.cast(arrow.int64())
-    elif not arrow.types.is_int64(kind):
+    if pa.types.is_timestamp(kind) and kind.tz:
+        unit, column = kind.unit, column.cast(pa.int64())
+    elif not pa.types.is_int64(kind):
         raise BadColumn("timestamps with a zone, or int64 milliseconds since 1970")
     is_null = column.is_null().to_numpy()
     count = column.fill_null(0).to_numpy()
@@ -55,8 +52,7 @@ def instants(column: Any) -> tuple[Ints, Bools]:
 
 def texts(column: Any) -> list[str | None]:
     """Texts of any layout, also by dictionary; None where null."""
-    arrow = arrow_library()
-    if arrow.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+    if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
         return [text for chunk in column.chunks for text in _by_dictionary(chunk)]
     if not _is_text(column.type):
         raise BadColumn("text (string, large_string, string_view or a dictionary of one)")
@@ -71,13 +67,13 @@ def _by_dictionary(chunk: Any) -> list[str | None]:
 
 
 def _is_text(kind: Any) -> bool:
-    types = arrow_library().types
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_one(kind) for is_one in kinds)
 
 
 def flags(column: Any) -> list[bool | None]:
     """Booleans; None where null."""
-    if not arrow_library().types.is_boolean(column.type):
+    if not pa.types.is_boolean(column.type):
         raise BadColumn("booleans")
     found: list[bool | None] = column.to_pylist()
     return found

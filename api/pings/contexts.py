@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from api.pings.receipts import FenceRef, fence_ref
-from api.pings.unpacking import arrow_library
 from campaigns.deciding.snapshot import Snapshot
 from geo.matching.index import FenceIndex
 from geo.matching.pings import Floats, Ints
@@ -112,15 +112,14 @@ def matches_json(matches: Matches, snapshot: Snapshot, warnings: Sequence[str]) 
 
 def matches_arrow(matches: Matches, snapshot: Snapshot, warnings: Sequence[str]) -> bytes:
     """The same as an Arrow stream; the warnings stand as JSON in the schema's metadata."""
-    arrow = arrow_library()
     rows, of = np.unique(matches.fence, return_inverse=True)
     fences = [fence_ref(snapshot, row) for row in rows.tolist()]
 
     def of_fence(name: str) -> object:
-        words = arrow.array([getattr(fence, name) for fence in fences], arrow.string())
-        return arrow.DictionaryArray.from_arrays(of.astype(np.int32), words)
+        words = pa.array([getattr(fence, name) for fence in fences], pa.string())
+        return pa.DictionaryArray.from_arrays(of.astype(np.int32), words)
 
-    verdicts = arrow.DictionaryArray.from_arrays(
+    verdicts = pa.DictionaryArray.from_arrays(
         (matches.verdict + 1).astype(np.int8), [_NAMES[code] for code in (-1, 0, 1)]
     )
     columns = {
@@ -133,9 +132,9 @@ def matches_arrow(matches: Matches, snapshot: Snapshot, warnings: Sequence[str])
         "probability": matches.p,
         "distance_m": matches.rim_m,
     }
-    batch = arrow.RecordBatch.from_pydict(columns, metadata={"warnings": _told(warnings)})
-    sink = arrow.BufferOutputStream()
-    with arrow.ipc.new_stream(sink, batch.schema) as writer:
+    batch = pa.RecordBatch.from_pydict(columns, metadata={"warnings": _told(warnings)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     stream: bytes = sink.getvalue().to_pybytes()
     return stream

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from types import ModuleType
+
+import pyarrow as pa
 
 from api.answers import MAX_BODY_BYTES
 from api.problems import BodyTooLarge, MalformedBody, UnsupportedMediaType
@@ -65,13 +66,12 @@ def _gunzip(packed: bytes) -> bytes:
 
 
 def _unzstd(packed: bytes) -> bytes:
-    arrow = arrow_library()
     if packed[:4] == _ZSTD_MAGIC and _window_bytes(packed) > _MAX_WINDOW_BYTES:
         raise BodyTooLarge("The zstd body asks for a window of more than 8 MiB; pack it with less.")
     try:
-        with arrow.CompressedInputStream(arrow.BufferReader(packed), "zstd") as stream:
+        with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
             body: bytes = stream.read(MAX_BODY_BYTES + 1)
-    except (OSError, arrow.ArrowException) as error:
+    except (OSError, pa.ArrowException) as error:
         raise MalformedBody(f"The zstd body is damaged or was cut on the way: {error}.") from error
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge
@@ -89,19 +89,3 @@ def _window_bytes(packed: bytes) -> int:
         return int.from_bytes(packed[first : first + length], "little")
     exponent, mantissa = packed[5] >> 3, packed[5] & 7
     return int((1 << (10 + exponent)) * (1 + mantissa / 8))
-
-
-def arrow_library() -> ModuleType:
-    """pyarrow, which this installation may do without.
-
-    Raises:
-        UnsupportedMediaType: it is not there.
-    """
-    try:
-        import pyarrow as pa
-    except ModuleNotFoundError as missing:
-        raise UnsupportedMediaType(
-            "Arrow and zstd bodies need nearcast[arrow], which is not installed on this server; "
-            "send JSON or NDJSON, gzip or none."
-        ) from missing
-    return pa

@@ -17,7 +17,7 @@ from geo.matching.certainty import CertaintyPolicy, Verdict, judge
 from geo.matching.index import FenceIndex
 from geo.matching.move_lines import Moves, Plane, around, cells, first_on, lines_of, lowest_near, short
 from geo.matching.pings import Bools, Floats, Ints, Pings
-from geo.matching.recent_columns import Looked
+from geo.matching.recent import Looked
 from geo.measure import RIM_TOLERANCE_M, distance_m
 
 #: product P7; both closed

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geo.matching.mixing import Hashes, hashes
 from geo.matching.pings import Bools, Floats, Ints, Pings
-from geo.matching.recent_columns import Looked
+from geo.matching.recent import Looked
 from geo.measure import distance_m
 
 #: product P8: a KTX does 84 m/s, an airliner 250 m/s

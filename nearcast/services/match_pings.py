@@ -1,7 +1,7 @@
 """What each fix says about which fences: the near ones, and those that its device is or comes in.
 
-The first part needs nobody's state: the thread of a request does it before the group of requests is
-taken, and compiled code lets other threads go on meanwhile.
+The first part needs nobody's state: it is done before the transaction begins, that of a large request by
+its own thread before it waits, and compiled code lets other threads go on meanwhile.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo.matching.recent_columns import RecentFixes
+from geo.matching.recent import RecentFixes
 from geo.matching.suspects import Suspects
 from nearcast.store import ping_log
-from nearcast.store.ping_files import NeedsArrow, PingFiles, PingFilesUnreachable
+from nearcast.store.ping_files import PingFiles, PingFilesUnreachable
 from nearcast.store.ping_fixes import Flag
 
 KEEP_MS = 30 * 60_000  # the gap after which an enter is initial (product P4)
@@ -82,5 +82,5 @@ class RecentLog:
         since = partial(ping_log.since, conn, seq=seq, known=self._rows, not_before_ms=oldest_ms)
         try:
             return since(files=self._files)
-        except (NeedsArrow, PingFilesUnreachable):
+        except PingFilesUnreachable:
             return since()

@@ -11,7 +11,7 @@ from campaigns.deciding.snapshot import Snapshot
 from geo.matching.certainty import Verdict
 from geo.matching.pings import Bools, Pings
 from geo.matching.presence import Cause, Kind, Transition
-from geo.matching.recent_columns import Looked
+from geo.matching.recent import Looked
 from geo.matching.stay_columns import Changes, Events, JudgedFixes, ToldEvent
 
 

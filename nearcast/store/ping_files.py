@@ -5,6 +5,8 @@
 
 A file is written aside, made durable, and renamed only after the database has committed that its pings
 are no longer in the log: whoever reads the folder sees each ping once or not yet, never twice.
+
+pyarrow is imported where it is used: commands that read no pings need not wait for it.
 """
 
 from __future__ import annotations
@@ -36,12 +38,6 @@ _WORDS = ("device_id", "app", "platform", "outcome", "reason")
 Table = Any  # pyarrow has no types
 
 
-class NeedsArrow(NearcastError):
-    """Sealed pings need pyarrow: pip install 'nearcast[arrow]'."""
-
-    code = "needs_arrow"
-
-
 class PingFilesUnreachable(NearcastError):
     """The folder of sealed pings cannot be read or written."""
 
@@ -61,15 +57,6 @@ class SealedFixes:
     seq: Ints
 
 
-def can_seal() -> bool:
-    """Whether pyarrow is there."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def table_of(
     fixes: NDArray[np.void], seq: Ints, *, keys: Callable[[Ints], Sequence[str]], app_id: int, app: str
 ) -> Table:
@@ -79,7 +66,8 @@ def table_of(
         keys: the names of devices by their serials.
         app: the app's bundle id, by which a ping names it.
     """
-    pa = _arrow()
+    import pyarrow as pa
+
     serials, which = np.unique(fixes["device"], return_inverse=True)
     named = pa.DictionaryArray.from_arrays(which.astype(np.int32), pa.array(keys(serials), pa.string()))
     flags, accuracy_m = fixes["flags"], np.ascontiguousarray(fixes["accuracy_m"])
@@ -123,7 +111,7 @@ class PingFiles:
     """The folder of sealed pings, by path or by URL (`s3://bucket/pings`, `gs://…`, `abfs://…`, `hdfs://…`).
 
     Schemes that pyarrow does not know go through fsspec where that is installed. Nothing is opened
-    before it is used, so a process without pyarrow can hold one.
+    before it is used.
     """
 
     def __init__(self, url: str) -> None:
@@ -248,7 +236,6 @@ class PingFiles:
     @cached_property
     def _kept(self) -> Any:
         """The file system below the folder; the folder is made when the first file is written."""
-        _arrow()
         from pyarrow import fs
 
         if self._local is not None:
@@ -284,14 +271,6 @@ def aside_of(token: str) -> str:
 def name_of(*, app_id: int, day: str, first_seq: int, last_seq: int, token: str) -> str:
     """The name of a file once it counts; the token keeps two installations in one folder apart."""
     return f"app_{app_id}/day={day}/{first_seq:012}-{last_seq:012}-{token}.parquet"
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise NeedsArrow from error
-    return pa
 
 
 @contextmanager
@@ -353,18 +332,21 @@ def _sync(folders: Collection[Path]) -> None:
 
 
 def _instants(at_ms: Ints) -> Any:
-    pa = _arrow()
+    import pyarrow as pa
+
     return pa.array(np.ascontiguousarray(at_ms)).cast(pa.timestamp("ms", tz="UTC"))
 
 
 def _instant(at_ms: int) -> Any:
-    pa = _arrow()
+    import pyarrow as pa
+
     return pa.scalar(max(-(2**62), min(at_ms, 2**62)), pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
 
 
 def _words(codes: NDArray[np.int8], known: Sequence[str]) -> Any:
     """Codes as words; -1 is null."""
-    pa = _arrow()
+    import pyarrow as pa
+
     codes = np.ascontiguousarray(codes)
     return pa.DictionaryArray.from_arrays(
         pa.array(codes, mask=codes == NO_REASON), pa.array(known, pa.string())

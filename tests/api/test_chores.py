@@ -58,10 +58,8 @@ def test_once_does_what_is_due_and_ends(client: FlaskClient, house: House) -> No
     assert len(sealed(house)) == 1
 
 
-def test_without_arrow_the_log_stays_until_it_is_too_old(
-    client: FlaskClient, house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "can_seal", lambda: False)
+def test_without_a_folder_the_log_stays_until_it_is_too_old(client: FlaskClient, house: House) -> None:
+    Path(house.ping_files.url).write_text("a file, no folder")
     post_yesterday(client, house, 1)
     run(house, stop=threading.Event(), once=True)
     assert len(reading(house.engine, lambda c: c.execute(sa.select(ping_log)).all())) == 1

@@ -16,7 +16,7 @@ from geo.matching.crossings import MAX_MOVE_M, Crossings
 from geo.matching.index import FenceIndex
 from geo.matching.move_lines import around, cells
 from geo.matching.pings import Pings
-from geo.matching.recent_columns import RecentFixes
+from geo.matching.recent import RecentFixes
 from geo.measure import destination, distance_m
 from tests.strategies import circles, near_shape, polygon_shape, polygons, version_of
 

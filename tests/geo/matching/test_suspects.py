@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.matching.pings import Pings
-from geo.matching.recent_columns import RecentFixes
+from geo.matching.recent import RecentFixes
 from geo.matching.suspects import (
     SHARED_DEVICES,
     SHARED_WITHIN_MS,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from geo.matching.mixing import hashes
 from geo.matching.pings import Pings
-from geo.matching.recent_columns import RING, RecentFixes
+from geo.matching.recent import RING, RecentFixes
 
 GAP_MS = 10
 NONE = (-1, math.nan, math.nan, math.nan)
