@@ -63,10 +63,3 @@ def identify(
 def person_of(*, device_id: int, user_id: str | None) -> str:
     """The person a device stands for: the app's user, else the device itself (product W0)."""
     return f"u:{user_id}" if user_id else f"d:{device_id}"
-
-
-def may_keep_location(*, said: bool | None, stored: bool | None, key_holds: bool) -> bool:
-    """Location consent: the ping's word, else the stored one, else the key's declaration."""
-    if said is not None:
-        return said
-    return stored if stored is not None else key_holds

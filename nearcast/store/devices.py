@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from campaigns.people.identity import Identity
-from nearcast.store.engine import Conflict, among, insert_new, locked
+from nearcast.store.engine import among
 from nearcast.store.tables import device
 
 
@@ -71,38 +70,6 @@ def people(conn: sa.Connection, *, app_id: int) -> int:
     return conn.execute(query).scalar_one()
 
 
-def settle(
-    conn: sa.Connection,
-    *,
-    app_id: int,
-    said: Mapping[str, Identity],
-    before: Mapping[str, Device],
-    seen_ms: Mapping[str, int],
-) -> dict[str, Device]:
-    """Insert the devices not seen before and write what the others newly say of themselves.
-
-    Args:
-        said: key → what the batch's pings say, the latest word of each field.
-        before: what `known` found.
-        seen_ms: key → instant of the first ping of the batch.
-    Returns:
-        Every device of `said` as it now is.
-    """
-    new = sorted(key for key in said if key not in before)
-    rows = [_row(app_id, said[key], seen_ms[key]) for key in new]
-    if insert_new(conn, device, rows) != len(rows):
-        raise Conflict  # another process has just met one of them: take the batch again
-    devices = dict(before) | known(conn, app_id=app_id, keys=new)
-    changed = [key for key, identity in said.items() if _merge(devices[key], identity) != devices[key]]
-    if changed:
-        # read again under a lock: what another process has just written is merged, not overwritten
-        current = _locked(conn, app_id, changed)
-        merged = [_merge(current[key], said[key]) for key in sorted(changed)]
-        conn.execute(_UPDATE, [_values(one) for one in merged])
-        devices |= {one.key: one for one in merged}
-    return devices
-
-
 _SELECT = sa.select(
     device.c.id,
     device.c.key,
@@ -112,24 +79,6 @@ _SELECT = sa.select(
     device.c.marketing_consent,
     device.c.night_consent,
 )
-
-_UPDATE = (
-    sa.update(device)
-    .where(device.c.id == sa.bindparam("of"))
-    .values(
-        ad_id=sa.bindparam("ad_id"),
-        user_id=sa.bindparam("user_id"),
-        location_consent=sa.bindparam("location_consent"),
-        marketing_consent=sa.bindparam("marketing_consent"),
-        night_consent=sa.bindparam("night_consent"),
-    )
-)
-
-
-def _locked(conn: sa.Connection, app_id: int, keys: Iterable[str]) -> dict[str, Device]:
-    query = _SELECT.where(device.c.app_id == app_id, among(conn, device.c.key, sorted(keys)))
-    rows = conn.execute(locked(conn, query.order_by(device.c.id)))
-    return {row.key: _device(row) for row in rows}
 
 
 def _device(row: Sequence[Any]) -> Device:
@@ -143,34 +92,3 @@ def _device(row: Sequence[Any]) -> Device:
         marketing=marketing,
         night=night,
     )
-
-
-def _row(app_id: int, identity: Identity, seen_ms: int) -> dict[str, object]:
-    return {
-        "app_id": app_id,
-        "key": identity.key,
-        "ad_id": identity.ad_id,
-        "user_id": identity.user_id,
-        "location_consent": identity.location,
-        "marketing_consent": identity.marketing,
-        "night_consent": identity.night,
-        "first_seen_ms": seen_ms,
-    }
-
-
-def _merge(stored: Device, said: Identity) -> Device:
-    """What is said now wins; what is left unsaid stays."""
-    fields = ("ad_id", "user_id", "location", "marketing", "night")
-    spoken = {name: value for name in fields if (value := getattr(said, name)) is not None}
-    return replace(stored, **spoken)
-
-
-def _values(merged: Device) -> dict[str, object]:
-    return {
-        "of": merged.id,
-        "ad_id": merged.ad_id,
-        "user_id": merged.user_id,
-        "location_consent": merged.location,
-        "marketing_consent": merged.marketing,
-        "night_consent": merged.night,
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from campaigns.people.identity import identify, may_keep_location, normal_ad_id, person_of
+from campaigns.people.identity import identify, normal_ad_id, person_of
 
 AD_ID = "38400000-8cf0-11bd-b23e-10b96e40000d"
 
@@ -32,18 +32,3 @@ def test_a_device_id_wins_over_the_ad_id():
 def test_a_person_is_the_user_where_there_is_one():
     assert person_of(device_id=7, user_id="u") == "u:u"
     assert person_of(device_id=7, user_id=None) == "d:7"
-
-
-@pytest.mark.parametrize(
-    ("said", "stored", "key_holds", "may"),
-    [
-        (True, False, False, True),
-        (False, True, True, False),
-        (None, True, False, True),
-        (None, False, True, False),
-        (None, None, True, True),
-        (None, None, False, False),
-    ],
-)
-def test_the_pings_word_then_the_stored_one_then_the_keys(said, stored, key_holds, may):
-    assert may_keep_location(said=said, stored=stored, key_holds=key_holds) is may

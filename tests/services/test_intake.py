@@ -219,6 +219,27 @@ def test_a_database_that_was_started_anew_is_not_noticed(postgres_url: str) -> N
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("said", "stored", "key_holds", "may"),
+    [
+        (True, False, False, True),
+        (False, True, True, False),
+        (None, True, False, True),
+        (None, False, True, False),
+        (None, None, True, True),
+        (None, None, False, False),
+    ],
+)
+def test_the_pings_word_then_the_stored_one_then_the_keys(
+    world: World, said: bool | None, stored: bool | None, key_holds: bool, may: bool
+) -> None:
+    if stored is not None:
+        world.post([{"who": "a", "at": OUTSIDE, "min": 0, "location": stored}])
+    asked = [{"who": "a", "at": OUTSIDE, "min": 1, "location": said}]
+    (receipt,) = world.intake.take([Requests(world).part(asked, key_holds_consent=key_holds)])
+    assert outcomes(receipt) == ["accepted" if may else "rejected"]
+
+
 def test_an_empty_request_is_taken(world: World) -> None:
     assert world.intake.take([]) == []
     receipt = world.post([])

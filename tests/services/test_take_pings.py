@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.campaign.life import State
-from campaigns.people.identity import identify
 from geo.fences.fence import Fence
 from geo.fences.shapes import read_form
 from geo.matching.certainty import judge
@@ -268,19 +267,14 @@ def test_an_edit_silences_nobody_who_comes_in_from_outside(world):
 
 
 def test_what_two_processes_learn_of_a_device_is_merged(world):
-    world.post([ping(0)])
-    before = reading(
-        world.engine, lambda c: device_store.known(c, app_id=world.app_id, keys=["phone-1"])
-    )
+    other = World(world.engine, world.clock)
+    for one in (world, other):
+        one.post([ping(0)])  # both know the device now
     world.post([ping(1, user_id="u-1", location=True)])
-    said = {"phone-1": identify(device_id="phone-1", ad_id=AD_ID)}
-    settled = in_transaction(
-        world.engine,
-        lambda c: device_store.settle(
-            c, app_id=world.app_id, said=said, before=before, seen_ms={"phone-1": 0}
-        ),
-    )
-    found = settled["phone-1"]
+    other.post([ping(2, ad_id=AD_ID)])
+    found = reading(
+        world.engine, lambda c: device_store.known(c, app_id=world.app_id, keys=["phone-1"])
+    )["phone-1"]
     assert (found.user_id, found.ad_id, found.location) == ("u-1", AD_ID, True)
 
 
