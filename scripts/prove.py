@@ -8,8 +8,8 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,19 +17,19 @@ PAGE = ROOT / "docs" / "proofs.md"
 HEAD = """# Proofs
 
 Written by `make prove`; do not edit. Each line is one promise of the product, the number of cases that
-were tried and how long that took. A run that finds one wrong case fails and writes nothing.
+were tried, how long that took, and the day. A run that finds one wrong case fails and writes nothing; a
+run of some of them (`python scripts/prove.py tests/prove -k cells`) leaves the lines of the others.
 
-{where}: {lines} proofs in {seconds:.0f} s.
+Python {python}, {cores} cores, {machine}.
 
-| what was proved | cases | seconds | test |
-|---|---:|---:|---|
+| what was proved | cases | seconds | day | test |
+|---|---:|---:|---|---|
 """
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         proofs = Path(folder) / "proofs.jsonl"
-        began = time.monotonic()
         # no limit per test: the counts are large
         command = [sys.executable, "-m", "pytest", "-m", "prove", "--timeout=0", *sys.argv[1:]]
         env = os.environ | {"NEARCAST_PROOFS": str(proofs)}
@@ -41,19 +41,31 @@ def main() -> int:
     if not shown:
         print("the proofs passed but none of them reported what it showed", file=sys.stderr)
         return 1
-    PAGE.write_text(page(shown, seconds=time.monotonic() - began), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(page(shown, before=before), encoding="utf-8")
     print(f"{len(shown)} proofs: {PAGE.relative_to(ROOT)}")
     return 0
 
 
-def page(shown: Iterable[dict[str, str | int | float]], *, seconds: float) -> str:
-    """The page as Markdown; one row per proof, in the order given."""
-    rows = [
-        f"| {line['name']} | {line['count']:,} | {line['seconds']:.1f} | `{line['test']}` |\n"
-        for line in shown
-    ]
-    where = f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}"
-    return HEAD.format(where=where, lines=len(rows), seconds=seconds) + "".join(rows)
+def page(shown: Iterable[dict[str, str | int | float]], *, before: str = "") -> str:
+    """The page as Markdown: one row a proof, by name.
+
+    Args:
+        before: the page as it was: its rows of tests that did not run now stay.
+    """
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    rows = {
+        row.rstrip("|\n ").rpartition("|")[2].strip(): row
+        for row in before.splitlines(keepends=True)
+        if row.startswith("| ") and "::" in row
+    }
+    for line in shown:
+        test = f"`{line['test']}`"
+        rows[test] = f"| {line['name']} | {line['count']:,} | {line['seconds']:.1f} | {day} | {test} |\n"
+    head = HEAD.format(
+        python=platform.python_version(), cores=os.cpu_count(), machine=platform.machine()
+    )
+    return head + "".join(sorted(rows.values()))
 
 
 if __name__ == "__main__":
