@@ -54,18 +54,21 @@ def page(shown: Iterable[dict[str, str | int | float]], *, before: str = "") -> 
         before: the page as it was: its rows of tests that did not run now stay.
     """
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    rows = {
-        row.rstrip("|\n ").rpartition("|")[2].strip(): row
+    listed = list(shown)
+    ran = {f"`{line['test']}` |" for line in listed}
+    rows = [
+        row
         for row in before.splitlines(keepends=True)
-        if row.startswith("| ") and "::" in row
-    }
-    for line in shown:
-        test = f"`{line['test']}`"
-        rows[test] = f"| {line['name']} | {line['count']:,} | {line['seconds']:.1f} | {day} | {test} |\n"
+        if row.startswith("| ") and "::" in row and not any(row.rstrip().endswith(test) for test in ran)
+    ]
+    rows += [
+        f"| {line['name']} | {line['count']:,} | {line['seconds']:.1f} | {day} | `{line['test']}` |\n"
+        for line in listed
+    ]
     head = HEAD.format(
         python=platform.python_version(), cores=os.cpu_count(), machine=platform.machine()
     )
-    return head + "".join(sorted(rows.values()))
+    return head + "".join(sorted(rows))
 
 
 if __name__ == "__main__":
