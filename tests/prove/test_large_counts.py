@@ -19,7 +19,7 @@ from tests.services.test_take_pings import check_any_order, walks
 from tests.services.test_upload_fuzz import check_many
 from tests.services.test_upload_kills import STEPS, kills_on_postgresql, kills_on_sqlite
 from tests.strategies import cases
-from tests.world import GANGNAM, World
+from tests.world import GANGNAM, World, north
 from tests.worlds import world
 
 pytestmark = pytest.mark.prove
@@ -98,13 +98,18 @@ def test_caps_under_races(engine, proof):
     world = World(engine)
     fence = world.fence("강남", GANGNAM)
     world.campaign(targeting={"fence_ids": [fence]})
-    worlds = [World(engine, world.clock) for _ in range(8)]
+    # each with connections of its own, as processes have
+    url = engine.url.render_as_string(hide_password=False)
+    engines = [make_engine(url) for _ in range(8)]
+    worlds = [World(own, world.clock) for own in engines]
     errors = []
 
     def work(own, share):
         try:
             for n in share:
-                own.post([{"who": f"p{n}", "user_id": "u-1", "at": GANGNAM, "min": 0}])
+                # a step apart: twenty phones on one spot would be suspect
+                spot = north(GANGNAM, n / 10)
+                own.post([{"who": f"p{n}", "user_id": "u-1", "at": spot, "min": 0}])
         except Exception as error:
             errors.append(error)
             raise
@@ -117,6 +122,8 @@ def test_caps_under_races(engine, proof):
         thread.start()
     for thread in threads:
         thread.join()
+    for own in engines:
+        own.dispose()
     assert errors == []
     counted = sa.select(decision.c.reason, sa.func.count()).group_by(decision.c.reason)
     reasons = dict(reading(engine, lambda c: [tuple(r) for r in c.execute(counted)]))
