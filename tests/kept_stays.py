@@ -205,7 +205,7 @@ def told_plainly(fixes: JudgedFixes, policy: PresencePolicy, *, rules=None, dwel
         ping, device, fence_id, fence, at_ms, verdict, p, rim, sigma, lon, lat, fresh = row
         fix = Fix(ping, at_ms, verdict, p, rim, sigma, lon, lat, fresh, fence)
         kept = best.setdefault((device, fence_id), {})
-        if at_ms not in kept or (verdict, p, fresh) >= _rank(kept[at_ms]):
+        if at_ms not in kept or (verdict, p, fresh) > _rank(kept[at_ms]):  # of equals the first
             kept[at_ms] = fix
     found = []
     for (device, fence_id), by_instant in best.items():
