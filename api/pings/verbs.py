@@ -108,7 +108,7 @@ def _take_sent(call: Call, read: Callable[[int], SentPings]) -> Reply:
     lap("columns")
     receipts = _take(home, who, batches, snapshot, backfill=backfill)
     counts_only = call.query.get("detail") == "counts"
-    lap("take")
+    lap("in the group")
     answer = _receipt(home, sent, batches, receipts, counts_only=counts_only)
     lap("answer")
     failpoints.hit("ingest.before_answer")

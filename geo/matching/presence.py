@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from geo.fences.fence import PresenceRules
-from geo.matching.tables import Bools, Floats, Ints
+from geo.matching.tables import Floats, Ints
 
 
 class Kind(StrEnum):
@@ -259,15 +259,6 @@ def step(
             here = policy if rules is None else rules.policy_at(fix.fence, policy)
             live = _go_out(live, fix, here, events)
     return live, events
-
-
-def initial(at_ms: Ints, before_ms: Ints, *, gap_s: int) -> Bools:
-    """Fixes of a device that was not seen within the gap before: an enter by one is initial.
-
-    Args:
-        before_ms: the newest fix of the device before each one, at whatever fence or none; -1: never.
-    """
-    return (before_ms < 0) | (at_ms - before_ms > gap_s * 1000)
 
 
 def newest_ms(live: Live) -> int:

@@ -175,7 +175,7 @@ class Intake:
             self._memory.begin(conn, gap_ms=gap_ms)
             lap("catch up")
             taken = [take_pings(conn, batch, self._memory) for batch, _ in batches]
-            lap("take")
+            lap("whole line")
             return taken
 
         try:

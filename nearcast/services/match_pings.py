@@ -38,9 +38,17 @@ class Near:
     judged: Judgement
 
 
-def near(snapshot: Snapshot, pings: Fixes, *, backfill: bool = False) -> Near:
-    """Match and judge pings; those without a place on earth are near nothing."""
+def near(
+    snapshot: Snapshot, pings: Fixes, *, backfill: bool = False, among: Bools | None = None
+) -> Near:
+    """Match and judge pings; those without a place on earth are near nothing.
+
+    Args:
+        among: the only ones that are looked at; None: all.
+    """
     placed = (np.abs(pings.lon) <= 180) & (np.abs(pings.lat) <= 90)  # NaN is neither
+    if among is not None:
+        placed &= among
     rows = np.flatnonzero(placed & ~np.isinf(pings.accuracy_m))
     found = snapshot.index.candidates(
         lon=pings.lon[rows], lat=pings.lat[rows], at_ms=None, accuracy_m=pings.accuracy_m[rows]
@@ -63,23 +71,30 @@ def joined_near(
         pings: of all of them; nears: what is known of each, None where it was not looked for.
         sizes: how many pings each has.
     Returns:
-        By one snapshot: where a request was matched by an older one, all are matched again.
+        By one snapshot: a request that was matched by an older one, or not yet, is matched now.
     """
-    known = [one for one in nears if one is not None and one.snapshot is snapshot]
-    if len(known) < len(nears):
-        return near(snapshot, pings, backfill=backfill)
-    if len(known) == 1:
-        return known[0]
+    unknown, parts = np.zeros(len(pings.lon), bool), []
     firsts = np.cumsum([0, *sizes]).tolist()
-    columns = {
-        name: np.concatenate([getattr(one.judged, name) for one in known])
-        for name in ("verdict", "p", "rim_m", "sigma_m")
-    }
-    hits = Hits(
-        ping=np.concatenate([one.hits.ping + first for one, first in zip(known, firsts, strict=False)]),
-        fence=np.concatenate([one.hits.fence for one in known]),
+    for one, first, size in zip(nears, firsts, sizes, strict=False):
+        if one is not None and one.snapshot is snapshot:
+            parts.append((one.hits.ping + first, one))
+        else:
+            unknown[first : first + size] = True
+    if unknown.any() or not parts:
+        one = near(snapshot, pings, backfill=backfill, among=unknown)
+        parts.append((one.hits.ping, one))
+    if len(parts) == 1:
+        return parts[0][1]
+    ping = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in parts)])
+    order = np.argsort(ping, kind="stable")  # a ping is of one part, where its fences stand in order
+    names = ("verdict", "p", "rim_m", "sigma_m")
+    judged = (np.concatenate([getattr(one.judged, name) for _, one in parts])[order] for name in names)
+    fence = np.concatenate([one.hits.fence for _, one in parts])
+    return Near(
+        snapshot=snapshot,
+        hits=Hits(ping=ping[order], fence=fence[order]),
+        judged=Judgement(**dict(zip(names, judged, strict=True))),
     )
-    return Near(snapshot=snapshot, hits=hits, judged=Judgement(**columns))
 
 
 def judged_fixes(

@@ -114,15 +114,15 @@ def take_pings(conn: sa.Connection, batch: Batch, memory: Memory) -> Receipt:
     lap("identify")
     refused, settled = _settle(conn, batch, known, untrue, memory)
     lap("settle")
-    pings = _pings(batch.raw, settled.serial)
+    pings, is_test = _pings(batch.raw, settled.serial), _is_test(batch)
     admission = admit(
         pings,
         refused=refused,
         repeated=memory.log.fixes.repeated(replace(pings, device=_marks(known, refused))),
-        is_test=_is_test(batch),
+        is_test=is_test,
         staleness_ms=batch.snapshot.presence.staleness_s * 1000,
     )
-    seen = _look(batch, pings, admission, memory)
+    seen = _look(batch, pings, admission, is_test, memory)
     lap("admit")
     stays = memory.stays.of_devices(conn, np.unique(pings.device[admission.counts]))
     lap("read stays")
@@ -233,9 +233,9 @@ def _is_test(batch: Batch) -> Bools:
     return batch.raw.now_ms < expires_ms
 
 
-def _look(batch: Batch, pings: Pings, admission: Admission, memory: Memory) -> Seen:
+def _look(batch: Batch, pings: Pings, admission: Admission, is_test: Bools, memory: Memory) -> Seen:
     """What came before each ping, and which may tell and send."""
-    policy, counts, is_test = batch.snapshot.presence, admission.counts, _is_test(batch)
+    policy, counts = batch.snapshot.presence, admission.counts
     before = memory.log.fixes.look(pings, gap_ms=policy.gap_s * 1000, counts=counts)
     recent = (pings.now_ms - pings.at_ms <= policy.staleness_s * 1000) & (not batch.backfill)
     why = memory.log.suspects.look(pings, before, counts=counts & recent, is_test=is_test)

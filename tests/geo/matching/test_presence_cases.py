@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from geo.matching import stay_rounds
-from geo.matching.presence import PresencePolicy, initial
+from geo.matching.presence import PresencePolicy
 from geo.matching.stay_columns import JudgedFixes
 from geo.matching.stay_timers import presumed
 from tests.kept_stays import KeptStays
@@ -58,8 +57,8 @@ def shown(event, seen_ms, gap_s):
     if event.again:
         said["again"] = True
     before_ms = max((at_ms for at_ms in seen_ms if at_ms < event.seen_ms), default=-1)
-    first = initial(np.array([event.seen_ms]), np.array([before_ms]), gap_s=gap_s)
-    if event.kind == "enter" and first[0]:
+    first = before_ms < 0 or event.seen_ms - before_ms > gap_s * 1000
+    if event.kind == "enter" and first:
         said["initial"] = True
     return said
 
